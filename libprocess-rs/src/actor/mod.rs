@@ -1,0 +1,39 @@
+//! Actors: their mailbox, their turns, and the handles to them.
+
+mod context;
+mod host;
+mod mailbox;
+mod pid;
+mod registry;
+
+pub use context::Context;
+pub use mailbox::QueuedEvents;
+pub use pid::{Gone, Pid};
+
+pub(crate) use host::start;
+pub(crate) use mailbox::{AnyMailbox, Event, HIGH_WATER_EVENTS, HttpEvent, Mailbox};
+pub(crate) use registry::{Actor, AddError, Ids, Registry};
+
+use crate::Upid;
+
+/// The state of an actor and its reactions. All methods run in turns of the actor: one at a time, on one thread.
+///
+/// Handlers of messages, routes and dispatched closures may panic; that ends this actor alone, as if it had terminated.
+///
+/// Upstream: `process::Process` in `3rdparty/libprocess/include/process/process.hpp`.
+pub trait Process: Sized + Send + 'static {
+    /// The first turn: installs handlers and routes, links, starts timers.
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        let _ = ctx;
+    }
+
+    /// The last turn, after which queued events are discarded. Not called if a turn panicked.
+    fn finalize(&mut self, ctx: &mut Context<Self>) {
+        let _ = ctx;
+    }
+
+    /// A linked actor ended, or the connection to its runtime broke. The link is gone; link again to keep watching.
+    fn exited(&mut self, pid: &Upid, ctx: &mut Context<Self>) {
+        let _ = (pid, ctx);
+    }
+}

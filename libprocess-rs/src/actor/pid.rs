@@ -1,0 +1,109 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{AnyMailbox, Context, Event, Mailbox, Process, QueuedEvents};
+use crate::Upid;
+
+/// A typed handle to an actor of this runtime, by which closures are run in its turns.
+///
+/// Holding one does not keep the actor alive.
+///
+/// Upstream: `process::PID` and `process::dispatch`.
+pub struct Pid<P: Process> {
+    upid: Upid,
+    mailbox: Arc<Mailbox<P>>,
+}
+
+/// The actor ended before it answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the actor has ended")]
+pub struct Gone;
+
+impl<P: Process> Pid<P> {
+    pub(crate) fn new(upid: Upid, mailbox: Arc<Mailbox<P>>) -> Self {
+        Self { upid, mailbox }
+    }
+
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox<P>> {
+        &self.mailbox
+    }
+
+    /// The address of the actor.
+    pub fn upid(&self) -> &Upid {
+        &self.upid
+    }
+
+    /// What waits for a turn of the actor now.
+    pub fn queued(&self) -> QueuedEvents {
+        self.mailbox.queued()
+    }
+
+    /// Queues `turn` as an event of the actor. If the actor has ended it is dropped without being run.
+    pub fn dispatch(&self, turn: impl FnOnce(&mut P, &mut Context<P>) + Send + 'static) {
+        // Upstream drops the call too; who needs to know uses `ask`.
+        let _ = self.mailbox.push(Event::Dispatch(Box::new(turn)));
+    }
+
+    /// Queues `turn` as an event of the actor at once, not when the future is first polled, and waits for what it returns.
+    ///
+    /// # Errors
+    /// [`Gone`] if the actor ends before the turn.
+    pub fn ask<R: Send + 'static>(
+        &self,
+        turn: impl FnOnce(&mut P, &mut Context<P>) -> R + Send + 'static,
+    ) -> impl Future<Output = Result<R, Gone>> + Send + 'static {
+        let (tx, rx) = oneshot::channel();
+        self.dispatch(move |process, ctx| {
+            // The asker may have lost interest.
+            let _ = tx.send(turn(process, ctx));
+        });
+        async move { rx.await.map_err(|_| Gone) }
+    }
+
+    /// Ends the actor: events queued so far are discarded, then it is finalized.
+    pub fn terminate(&self) {
+        self.mailbox.terminate(true);
+    }
+
+    /// Ends the actor after it has served the events queued so far.
+    pub fn terminate_in_turn(&self) {
+        self.mailbox.terminate(false);
+    }
+}
+
+impl<P: Process> Clone for Pid<P> {
+    fn clone(&self) -> Self {
+        Self {
+            upid: self.upid.clone(),
+            mailbox: self.mailbox.clone(),
+        }
+    }
+}
+
+impl<P: Process> PartialEq for Pid<P> {
+    fn eq(&self, other: &Self) -> bool {
+        self.upid == other.upid
+    }
+}
+
+impl<P: Process> Eq for Pid<P> {}
+
+impl<P: Process> std::hash::Hash for Pid<P> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.upid.hash(state);
+    }
+}
+
+impl<P: Process> fmt::Display for Pid<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.upid.fmt(f)
+    }
+}
+
+impl<P: Process> fmt::Debug for Pid<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.upid.fmt(f)
+    }
+}

@@ -1,0 +1,249 @@
+//! How a runtime is set up.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use crate::Clock;
+use crate::network::{TcpTransport, Transport};
+
+/// Request line and headers may be this long, as upstream.
+const DEFAULT_MAX_HEAD_BYTES: usize = 80 * 1024;
+/// Upstream has no bound; a request of this size is not what the system is made for.
+const DEFAULT_MAX_BODY_BYTES: usize = 1024 * 1024 * 1024;
+/// Bytes that may wait for one destination.
+const DEFAULT_MAX_QUEUE_BYTES: usize = 256 * 1024 * 1024;
+/// Connections at one time.
+const DEFAULT_MAX_CONNECTIONS: usize = 100_000;
+/// A request that has begun must make progress within this time.
+const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Threads at least and at most if nothing is said.
+const DEFAULT_WORKERS: (usize, usize) = (4, 16);
+/// Threads at most.
+const MAX_WORKERS: usize = 1024;
+
+/// Settings of a [`Runtime`](crate::Runtime).
+#[derive(Clone)]
+pub struct RuntimeConfig {
+    /// The IPv4 address to listen on; default `0.0.0.0`.
+    pub ip: Ipv4Addr,
+    /// The port to listen on; default 0, which is any free port.
+    pub port: u16,
+    /// The IP in the addresses of the actors, if it is not the one listened on.
+    pub advertise_ip: Option<Ipv4Addr>,
+    /// The port in the addresses of the actors, if it is not the one listened on.
+    pub advertise_port: Option<u16>,
+    /// Threads, at least 1. With one, network and actors share it; else a quarter of them, at least one, is for the network and
+    /// the rest for actors. Default: the number of CPUs, between 4 and 16.
+    pub workers: usize,
+    /// The actor that gets requests for paths that name no actor: `master`, or `slave(1)`.
+    pub delegate: Option<String>,
+    /// Time; default a new [`Clock::system`]. Several runtimes may share one.
+    pub clock: Clock,
+    /// The largest accepted request line with headers, in bytes.
+    pub max_head_bytes: usize,
+    /// The largest accepted request body, in bytes, before and after decompression.
+    pub max_body_bytes: usize,
+    /// When this many bytes wait for one destination, further messages to it are dropped.
+    pub max_queue_bytes: usize,
+    /// Further connections are closed at once.
+    pub max_connections: usize,
+    /// How long a request may take to arrive: from its first byte to the end of its head, and between portions of its body.
+    pub header_timeout: Duration,
+    /// If true, messages whose sender claims another IP than that of their connection are refused.
+    pub require_peer_address_ip_match: bool,
+    /// What carries bytes; default TCP.
+    pub transport: Arc<dyn Transport>,
+    /// What `/logging/toggle` changes; without it the route answers 400 to changes.
+    pub logging: Option<Arc<dyn LoggingControl>>,
+}
+
+/// The verbosity that `/logging/toggle` reads and changes.
+pub trait LoggingControl: Send + Sync {
+    /// The current level, 0 or more.
+    fn level(&self) -> u32;
+    /// Changes the level.
+    fn set_level(&self, level: u32);
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            ip: Ipv4Addr::UNSPECIFIED,
+            port: 0,
+            advertise_ip: None,
+            advertise_port: None,
+            workers: default_workers(),
+            delegate: None,
+            clock: Clock::system(),
+            max_head_bytes: DEFAULT_MAX_HEAD_BYTES,
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            max_queue_bytes: DEFAULT_MAX_QUEUE_BYTES,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            header_timeout: DEFAULT_HEADER_TIMEOUT,
+            require_peer_address_ip_match: false,
+            transport: Arc::new(TcpTransport::default()),
+            logging: None,
+        }
+    }
+}
+
+fn default_workers() -> usize {
+    let (least, most) = DEFAULT_WORKERS;
+    available_parallelism().map_or(least, |cpus| cpus.get().clamp(least, most))
+}
+
+impl fmt::Debug for RuntimeConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuntimeConfig")
+            .field("ip", &self.ip)
+            .field("port", &self.port)
+            .field("advertise_ip", &self.advertise_ip)
+            .field("advertise_port", &self.advertise_port)
+            .field("workers", &self.workers)
+            .field("delegate", &self.delegate)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A `LIBPROCESS_` variable with a bad value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}='{value}' is not valid: expected {expected}")]
+pub struct ConfigError {
+    /// The name of the variable.
+    pub variable: String,
+    /// Its value.
+    pub value: String,
+    /// What is allowed.
+    pub expected: &'static str,
+}
+
+const PREFIX: &str = "LIBPROCESS_";
+
+impl RuntimeConfig {
+    /// A configuration for `127.0.0.1` and a free port, as tests use it.
+    pub fn loopback() -> Self {
+        Self {
+            ip: Ipv4Addr::LOCALHOST,
+            ..Self::default()
+        }
+    }
+
+    /// Defaults, changed by the `LIBPROCESS_` variables of the environment.
+    ///
+    /// # Errors
+    /// A variable that does not parse. A bad `LIBPROCESS_NUM_WORKER_THREADS` is only logged, as upstream.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_vars(std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }))
+    }
+
+    /// Like [`from_env`](Self::from_env) for any set of variables. The part of a name after the prefix may have any case;
+    /// unknown variables are ignored.
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        for (variable, value) in vars {
+            if let Some(name) = variable.strip_prefix(PREFIX) {
+                let name = name.to_ascii_uppercase();
+                config.set(&name, &value).map_err(|expected| ConfigError {
+                    variable,
+                    value,
+                    expected,
+                })?;
+            }
+        }
+        Ok(config)
+    }
+
+    /// Sets what the variable `name` (without prefix) stands for; the error says what was expected.
+    fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        const IP: &str = "an IPv4 address";
+        match name {
+            "IP" => self.ip = value.parse().map_err(|_| IP)?,
+            "PORT" => self.port = value.parse().map_err(|_| "a port from 0 to 65535")?,
+            "ADVERTISE_IP" => self.advertise_ip = Some(value.parse().map_err(|_| IP)?),
+            "ADVERTISE_PORT" => {
+                let port = value.parse().ok().filter(|port| *port != 0);
+                self.advertise_port = Some(port.ok_or("a port from 1 to 65535")?);
+            }
+            "REQUIRE_PEER_ADDRESS_IP_MATCH" => {
+                self.require_peer_address_ip_match = match value {
+                    "true" | "1" => true,
+                    "false" | "0" => false,
+                    _ => return Err("true, 1, false or 0"),
+                };
+            }
+            "NUM_WORKER_THREADS" => match value.parse() {
+                Ok(workers) if (1..=MAX_WORKERS).contains(&workers) => self.workers = workers,
+                _ => tracing::warn!(
+                    "Ignored {PREFIX}{name}='{value}': expected a number from 1 to {MAX_WORKERS}"
+                ),
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(vars: &[(&str, &str)]) -> Result<RuntimeConfig, ConfigError> {
+        let vars = vars.iter();
+        RuntimeConfig::from_vars(vars.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+    }
+
+    #[test]
+    fn reads_variables() {
+        let config = from(&[
+            ("LIBPROCESS_IP", "10.0.0.1"),
+            ("LIBPROCESS_port", "5050"),
+            ("LIBPROCESS_ADVERTISE_IP", "1.2.3.4"),
+            ("LIBPROCESS_ADVERTISE_PORT", "80"),
+            ("LIBPROCESS_REQUIRE_PEER_ADDRESS_IP_MATCH", "1"),
+            ("LIBPROCESS_NUM_WORKER_THREADS", "2000"),
+            ("LIBPROCESS_UNKNOWN", "x"),
+            ("MESOS_IP", "x"),
+        ])
+        .unwrap();
+        assert_eq!(config.ip, Ipv4Addr::new(10, 0, 0, 1));
+        assert_eq!(config.port, 5050);
+        assert_eq!(config.advertise_ip, Some(Ipv4Addr::new(1, 2, 3, 4)));
+        assert_eq!(config.advertise_port, Some(80));
+        assert!(config.require_peer_address_ip_match);
+        assert_eq!(config.workers, default_workers());
+    }
+
+    #[test]
+    fn bad_values_name_the_variable() {
+        let check = |name: &str, value: &str, expected: &str| {
+            assert_eq!(from(&[(name, value)]).unwrap_err().to_string(), expected);
+        };
+        check(
+            "LIBPROCESS_IP",
+            "::1",
+            "LIBPROCESS_IP='::1' is not valid: expected an IPv4 address",
+        );
+        check(
+            "LIBPROCESS_PORT",
+            "65536",
+            "LIBPROCESS_PORT='65536' is not valid: expected a port from 0 to 65535",
+        );
+        check(
+            "LIBPROCESS_ADVERTISE_PORT",
+            "0",
+            "LIBPROCESS_ADVERTISE_PORT='0' is not valid: expected a port from 1 to 65535",
+        );
+        check(
+            "LIBPROCESS_REQUIRE_PEER_ADDRESS_IP_MATCH",
+            "yes",
+            "LIBPROCESS_REQUIRE_PEER_ADDRESS_IP_MATCH='yes' is not valid: expected true, 1, false or 0",
+        );
+    }
+}

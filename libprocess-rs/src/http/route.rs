@@ -1,0 +1,242 @@
+//! The routes of an actor.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+
+use super::Help;
+
+/// How a route is to be treated.
+#[derive(Debug, Clone, Default)]
+pub struct RouteOptions {
+    /// What `/help` says about the route.
+    pub help: Option<Help>,
+    /// The authentication realm of the route.
+    pub realm: Option<String>,
+    /// If true, the handler gets the body as it arrives (see [`Request::take_stream`](super::Request::take_stream)) instead of
+    /// as a whole.
+    pub streaming: bool,
+    /// Only for the root route: if true, it also gets the requests that match no other route and no file.
+    pub catch_all: bool,
+}
+
+impl RouteOptions {
+    /// Options with a help text.
+    pub fn with_help(help: Help) -> Self {
+        Self {
+            help: Some(help),
+            ..Self::default()
+        }
+    }
+
+    /// Sets the help text.
+    pub fn help(mut self, help: Help) -> Self {
+        self.help = Some(help);
+        self
+    }
+
+    /// Puts the route into an authentication realm.
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        self.realm = Some(realm.into());
+        self
+    }
+
+    /// Lets the root route serve what nothing else does.
+    pub fn catch_all(mut self) -> Self {
+        self.catch_all = true;
+        self
+    }
+
+    /// Gives the handler the request body as it arrives.
+    pub fn streaming(mut self) -> Self {
+        self.streaming = true;
+        self
+    }
+}
+
+/// What is known about the routes of an actor outside its turns.
+#[derive(Default)]
+pub(crate) struct RouteTable {
+    entries: RwLock<Entries>,
+    ready: AtomicBool,
+    became_ready: Notify,
+}
+
+#[derive(Default)]
+struct Entries {
+    /// By name without the leading slash; the root route has the empty name.
+    routes: BTreeMap<String, RouteOptions>,
+    assets: BTreeMap<String, PathBuf>,
+}
+
+/// Where a request within an actor goes.
+pub(crate) enum Found {
+    Route { name: String, streaming: bool },
+    File(PathBuf),
+}
+
+impl Found {
+    fn route(name: &str, options: &RouteOptions) -> Self {
+        Self::Route {
+            name: name.to_owned(),
+            streaming: options.streaming,
+        }
+    }
+}
+
+impl RouteTable {
+    /// The actor has been initialized, so its routes are known.
+    pub(crate) fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+        self.became_ready.notify_waiters();
+    }
+
+    /// Waits until the routes are known.
+    pub(crate) async fn ready(&self) {
+        if self.ready.load(Ordering::Acquire) {
+            return;
+        }
+        let mut ready = std::pin::pin!(self.became_ready.notified());
+        ready.as_mut().enable();
+        if !self.ready.load(Ordering::Acquire) {
+            ready.await;
+        }
+    }
+
+    /// Adds a route and returns its normalized name.
+    pub(crate) fn add(&self, name: &str, options: RouteOptions) -> String {
+        let name = name.trim_matches('/').to_owned();
+        self.entries.write().routes.insert(name.clone(), options);
+        name
+    }
+
+    pub(crate) fn provide(&self, name: &str, path: PathBuf) {
+        let name = name.trim_matches('/').to_owned();
+        self.entries.write().assets.insert(name, path);
+    }
+
+    /// Finds what serves `path`, the part of the request path after the id of the actor.
+    pub(crate) fn find(&self, path: &str) -> Option<Found> {
+        let path = path.trim_matches('/');
+        let entries = self.entries.read();
+        let mut candidate = path;
+        loop {
+            if let Some(options) = entries.routes.get(candidate) {
+                return Some(Found::route(candidate, options));
+            }
+            match candidate.rfind('/') {
+                Some(cut) => candidate = candidate.get(..cut).unwrap_or_default(),
+                None => break,
+            }
+        }
+        if let Some(file) = entries.asset(path) {
+            return Some(Found::File(file));
+        }
+        let root = entries.routes.get("").filter(|root| root.catch_all);
+        root.map(|root| Found::route("", root))
+    }
+
+    /// Names (with leading slash) and help texts, in order of name.
+    pub(crate) fn helps(&self) -> Vec<(String, Option<Help>)> {
+        let entries = self.entries.read();
+        entries
+            .routes
+            .iter()
+            .map(|(name, options)| (format!("/{name}"), options.help.clone()))
+            .collect()
+    }
+}
+
+impl Entries {
+    fn asset(&self, path: &str) -> Option<PathBuf> {
+        let (name, rest) = path.split_once('/').unwrap_or((path, ""));
+        if let Some(asset) = self.assets.get(name) {
+            return Some(join(asset, rest));
+        }
+        self.assets.get("").map(|asset| join(asset, path))
+    }
+}
+
+fn join(asset: &Path, rest: &str) -> PathBuf {
+    match rest {
+        "" => asset.to_owned(),
+        rest => asset.join(rest),
+    }
+}
+
+/// The content type of a file by its name; upstream's table, in which several of today's types are missing.
+pub(crate) fn content_type(path: &Path) -> Option<&'static str> {
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+    CONTENT_TYPES
+        .iter()
+        .find_map(|(known, content_type)| (*known == extension).then_some(*content_type))
+}
+
+const CONTENT_TYPES: &[(&str, &str)] = &[
+    ("css", "text/css"),
+    ("csv", "text/csv"),
+    ("gif", "image/gif"),
+    ("htm", "text/html"),
+    ("html", "text/html"),
+    ("ico", "image/vnd.microsoft.icon"),
+    ("jpeg", "image/jpeg"),
+    ("jpg", "image/jpeg"),
+    ("js", "application/x-javascript"),
+    ("pdf", "application/pdf"),
+    ("png", "image/png"),
+    ("svg", "image/svg+xml"),
+    ("tar", "application/x-tar"),
+    ("txt", "text/plain"),
+    ("woff", "font/woff"),
+    ("woff2", "font/woff2"),
+    ("xml", "text/xml"),
+    ("zip", "application/zip"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn longest_prefix_of_whole_segments() {
+        let table = RouteTable::default();
+        for name in ["/", "/a", "/a/b", "/a/b/c"] {
+            table.add(name, RouteOptions::default());
+        }
+        table.provide("static", PathBuf::from("/www"));
+        table.provide("app.css", PathBuf::from("/www/app.css"));
+        let check = |path: &str, expected: Option<&str>| {
+            let found = table.find(path).map(|found| match found {
+                Found::Route { name, .. } => format!("/{name}"),
+                Found::File(path) => format!("file {}", path.display()),
+            });
+            assert_eq!(found.as_deref(), expected, "{path:?}");
+        };
+        check("", Some("/"));
+        check("/", Some("/"));
+        check("/a", Some("/a"));
+        check("/a/", Some("/a"));
+        check("/a/x/y", Some("/a"));
+        check("/a/b/x", Some("/a/b"));
+        check("/a/b/c/d", Some("/a/b/c"));
+        check("/ab", None);
+        check("/x", None);
+        check("/static/js/x.js", Some("file /www/js/x.js"));
+        check("/static", Some("file /www"));
+        check("/app.css", Some("file /www/app.css"));
+    }
+
+    #[test]
+    fn content_types_by_extension() {
+        let check = |name: &str, expected: Option<&str>| {
+            assert_eq!(content_type(Path::new(name)), expected);
+        };
+        check("x.js", Some("application/x-javascript"));
+        check("X.HTML", Some("text/html"));
+        check("x.json", None);
+        check("x", None);
+    }
+}

@@ -1,0 +1,138 @@
+//! What carries bytes between runtimes: TCP, or something else in tests.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddrV4;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// A connection, as far as it matters here.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// A future that can move between threads.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// How a runtime listens and connects.
+///
+/// All methods are called on threads of the runtime, within its tokio context.
+pub trait Transport: Send + Sync + 'static {
+    /// Starts to listen. Port 0 stands for any free port.
+    fn bind(&self, address: SocketAddrV4) -> io::Result<Box<dyn Listener>>;
+
+    /// Opens a connection. A transport that can hang must fail in the end.
+    fn connect(&self, to: SocketAddrV4) -> BoxFuture<io::Result<Box<dyn ByteStream>>>;
+}
+
+/// A listening port.
+pub trait Listener: Send {
+    /// The address that is listened on.
+    fn local_address(&self) -> io::Result<SocketAddrV4>;
+
+    /// The next connection.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Box<dyn Incoming>>>;
+}
+
+/// An accepted connection on its way to the thread that will serve it.
+pub trait Incoming: Send {
+    /// The address of the client, if it has one.
+    fn peer(&self) -> Option<SocketAddrV4>;
+
+    /// Makes the connection ready on the current thread.
+    fn open(self: Box<Self>) -> io::Result<Box<dyn ByteStream>>;
+}
+
+/// The transport of production: TCP over IPv4, without Nagle's delay, with keep-alive probes.
+#[derive(Debug, Clone)]
+pub struct TcpTransport {
+    /// How long a connect may take.
+    pub connect_timeout: Duration,
+}
+
+/// The length of the queue of connections that the kernel has accepted; the kernel clamps it.
+const LISTEN_BACKLOG: u32 = 65_535;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Default for TcpTransport {
+    fn default() -> Self {
+        Self {
+            connect_timeout: CONNECT_TIMEOUT,
+        }
+    }
+}
+
+impl Transport for TcpTransport {
+    fn bind(&self, address: SocketAddrV4) -> io::Result<Box<dyn Listener>> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        // Accepted connections inherit it. It is what finds peers that vanished without a word.
+        socket.set_keepalive(true)?;
+        socket.bind(address.into())?;
+        Ok(Box::new(TcpPort(socket.listen(LISTEN_BACKLOG)?)))
+    }
+
+    fn connect(&self, to: SocketAddrV4) -> BoxFuture<io::Result<Box<dyn ByteStream>>> {
+        let timeout = self.connect_timeout;
+        Box::pin(async move {
+            let socket = TcpSocket::new_v4()?;
+            socket.set_keepalive(true)?;
+            let stream = tokio::time::timeout(timeout, socket.connect(to.into()))
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            stream.set_nodelay(true)?;
+            let stream: Box<dyn ByteStream> = Box::new(stream);
+            Ok(stream)
+        })
+    }
+}
+
+struct TcpPort(TcpListener);
+
+impl Listener for TcpPort {
+    fn local_address(&self) -> io::Result<SocketAddrV4> {
+        v4(self.0.local_addr()?).ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Box<dyn Incoming>>> {
+        self.0.poll_accept(cx).map(|accepted| {
+            let (stream, peer) = accepted?;
+            // Leaves this thread's event loop, to enter that of the thread that serves it.
+            let stream = stream.into_std()?;
+            let incoming: Box<dyn Incoming> = Box::new(TcpIncoming {
+                stream,
+                peer: v4(peer),
+            });
+            Ok(incoming)
+        })
+    }
+}
+
+struct TcpIncoming {
+    stream: std::net::TcpStream,
+    peer: Option<SocketAddrV4>,
+}
+
+impl Incoming for TcpIncoming {
+    fn peer(&self) -> Option<SocketAddrV4> {
+        self.peer
+    }
+
+    fn open(self: Box<Self>) -> io::Result<Box<dyn ByteStream>> {
+        let stream = TcpStream::from_std(self.stream)?;
+        stream.set_nodelay(true)?;
+        Ok(Box::new(stream))
+    }
+}
+
+fn v4(address: std::net::SocketAddr) -> Option<SocketAddrV4> {
+    match address {
+        std::net::SocketAddr::V4(address) => Some(address),
+        std::net::SocketAddr::V6(_) => None,
+    }
+}

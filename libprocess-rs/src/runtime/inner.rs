@@ -1,0 +1,387 @@
+//! The shared state of a runtime.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::StartError;
+use super::workers::Workers;
+use crate::actor::{AnyMailbox, Ids, Registry};
+use crate::clock::Settle;
+use crate::config::LoggingControl;
+use crate::metrics::Counter;
+use crate::network::{End, Links, Listener, Sockets, Transport, Writer};
+use crate::wire::{Limits, encode_message, encode_proto};
+use crate::{Clock, Metrics, RuntimeConfig, Upid, upid};
+
+/// How long a shutdown waits for the actors to end.
+const ACTORS_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a shutdown waits for unsent messages to be sent.
+const SOCKETS_GRACE: Duration = Duration::from_secs(1);
+
+/// How often a shutdown looks whether the sockets are done.
+const SOCKETS_POLL: Duration = Duration::from_millis(1);
+
+/// A settling worker is let run this many rounds: a chain of tasks that wake each other on one thread needs one each.
+const SETTLE_ROUNDS: usize = 8;
+
+/// What libprocess counts about itself.
+pub(crate) struct Counters {
+    pub(crate) sent: Counter,
+    pub(crate) received: Counter,
+    pub(crate) dropped: Counter,
+    pub(crate) undecodable: Counter,
+    pub(crate) malformed: Counter,
+    pub(crate) oversized: Counter,
+    pub(crate) timed_out: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) panics: Counter,
+}
+
+impl Counters {
+    fn new(metrics: &Metrics) -> Self {
+        let counter = |name: &str| metrics.counter(format!("libprocess/{name}"));
+        Self {
+            sent: counter("messages_sent"),
+            received: counter("messages_received"),
+            dropped: counter("messages_dropped"),
+            undecodable: counter("messages_undecodable"),
+            malformed: counter("requests_malformed"),
+            oversized: counter("requests_oversized"),
+            timed_out: counter("requests_timed_out"),
+            refused: counter("connections_refused"),
+            panics: counter("actor_panics"),
+        }
+    }
+}
+
+pub(crate) struct Inner {
+    pub(crate) address: SocketAddrV4,
+    pub(crate) bound_address: SocketAddrV4,
+    pub(crate) delegate: Option<String>,
+    pub(crate) limits: Limits,
+    pub(crate) header_timeout: Duration,
+    pub(crate) max_connections: usize,
+    pub(crate) require_peer_match: bool,
+    pub(crate) logging: Option<Arc<dyn LoggingControl>>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) ids: Ids,
+    pub(crate) registry: Registry,
+    pub(crate) workers: Workers,
+    pub(crate) connections: AtomicUsize,
+    links: Mutex<Links>,
+    sockets: Sockets,
+    transport: Arc<dyn Transport>,
+    /// Sending sockets that have not ended.
+    writers: AtomicUsize,
+    /// Work outside the actors that settling waits for.
+    busy: AtomicUsize,
+    /// Turns of the actors that have ended, plus one for each.
+    past_turns: AtomicU64,
+    shut_down: AtomicBool,
+}
+
+/// Keeps [`Clock::settle`] waiting while it lives.
+pub(crate) struct Busy(Arc<Inner>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Inner {
+    pub(crate) fn new(config: RuntimeConfig, workers: Workers, addresses: Addresses) -> Self {
+        let metrics = Metrics::new(config.clock.clone());
+        let counters = Arc::new(Counters::new(&metrics));
+        Self {
+            address: addresses.advertised,
+            bound_address: addresses.bound,
+            delegate: config.delegate,
+            limits: Limits {
+                head_bytes: config.max_head_bytes,
+                body_bytes: config.max_body_bytes,
+            },
+            header_timeout: config.header_timeout,
+            max_connections: config.max_connections,
+            require_peer_match: config.require_peer_address_ip_match,
+            logging: config.logging,
+            clock: config.clock,
+            metrics,
+            sockets: Sockets::new(config.max_queue_bytes, counters.clone()),
+            counters,
+            ids: Ids::default(),
+            registry: Registry::default(),
+            workers,
+            connections: AtomicUsize::new(0),
+            links: Mutex::default(),
+            transport: config.transport,
+            writers: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
+            past_turns: AtomicU64::new(0),
+            shut_down: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn register(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        self.clock.register(weak);
+    }
+
+    pub(crate) fn send(self: &Arc<Self>, from: &Upid, to: &Upid, name: &str, body: Bytes) {
+        if to.address() == self.address {
+            self.deliver(from, to, name, body);
+        } else if !to.is_empty() {
+            let encode = |out: &mut _| encode_message(out, from, to, name, &body);
+            self.start(self.sockets.send(to.address(), encode));
+        }
+    }
+
+    pub(crate) fn send_proto<M: prost::Message + prost::Name>(
+        self: &Arc<Self>,
+        from: &Upid,
+        to: &Upid,
+        message: &M,
+    ) {
+        let name = M::full_name();
+        if to.address() == self.address {
+            self.deliver(from, to, &name, message.encode_to_vec().into());
+        } else if !to.is_empty() {
+            let encode = |out: &mut _| encode_proto(out, from, to, &name, message);
+            self.start(self.sockets.send(to.address(), encode));
+        }
+    }
+
+    fn deliver(&self, from: &Upid, to: &Upid, name: &str, body: Bytes) {
+        let delivered = self.registry.with(to.id(), |mailbox| {
+            mailbox.message(from.clone(), name.into(), body)
+        });
+        if !matches!(delivered, Some(Ok(()))) {
+            tracing::debug!("Dropped '{name}' from {from}: there is no {to}");
+        }
+    }
+
+    pub(crate) fn link(self: &Arc<Self>, linker: &Upid, to: &Upid, renew: bool) {
+        if to.is_empty() {
+            return;
+        }
+        let local = to.address() == self.address;
+        if local && to.id() == linker.id() {
+            return;
+        }
+        // An actor leaves the registry before its links are collected under this lock, so a link is either collected then or
+        // sees here that the actor has gone.
+        let mut links = self.links.lock();
+        if local && !self.registry.contains(to.id()) {
+            drop(links);
+            self.exited(linker.id(), to.clone());
+            return;
+        }
+        links.add(linker.shared_id(), to, !local);
+        if !local {
+            let writer = self.sockets.link(to.address(), renew);
+            drop(links);
+            self.start(writer);
+        }
+    }
+
+    fn exited(&self, linker: &str, linkee: Upid) {
+        self.registry.with(linker, |mailbox| mailbox.exited(linkee));
+    }
+
+    fn start(self: &Arc<Self>, writer: Option<Writer>) {
+        let Some(writer) = writer else {
+            return;
+        };
+        let inner = self.clone();
+        self.writers.fetch_add(1, Ordering::AcqRel);
+        let started = self.workers.first().spawn(async move {
+            inner.run(&writer).await;
+            inner.writers.fetch_sub(1, Ordering::AcqRel);
+        });
+        if !started {
+            self.writers.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    async fn run(&self, writer: &Writer) {
+        let end = writer
+            .run(&*self.transport, &self.clock, &self.sockets)
+            .await;
+        let End::Broken(error) = end else {
+            return;
+        };
+        tracing::debug!("The connection to {} broke: {error}", writer.to());
+        // One lock over both tables: a link made now is either lost with this socket or gets a new one.
+        let lost = {
+            let mut links = self.links.lock();
+            match self.sockets.forget(writer) {
+                true => links.address_lost(writer.to()),
+                false => Vec::new(),
+            }
+        };
+        for (linker, linkee) in lost {
+            self.exited(&linker, linkee);
+        }
+    }
+
+    pub(crate) fn terminate(&self, upid: &Upid, inject: bool) {
+        if upid.address() == self.address {
+            self.registry
+                .with(upid.id(), |mailbox| mailbox.terminate(inject));
+        }
+    }
+
+    /// Forgets an actor that has had its last turn and tells those that are linked to it.
+    pub(crate) fn remove(&self, upid: &Upid, turns: u64) {
+        self.registry.remove(upid.id());
+        self.past_turns.fetch_add(turns + 1, Ordering::AcqRel);
+        let exits = {
+            let mut links = self.links.lock();
+            links.linker_ended(upid.id());
+            links.linkee_ended(upid)
+        };
+        for (linker, linkee) in exits {
+            self.exited(&linker, linkee);
+        }
+    }
+
+    pub(crate) async fn wait(&self, upid: &Upid) -> bool {
+        if upid.address() != self.address {
+            return false;
+        }
+        let Some(actor) = self.registry.get(upid.id()) else {
+            return false;
+        };
+        ended(&*actor.mailbox).await;
+        true
+    }
+
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::AcqRel);
+        Busy(self.clone())
+    }
+
+    pub(crate) fn shutdown(self: &Arc<Self>) {
+        if self.shut_down.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let inner = self.clone();
+        if !self.workers.is_current() {
+            inner.shut_down();
+        } else if let Err(error) = std::thread::Builder::new()
+            .name("libprocess-shutdown".to_owned())
+            .spawn(move || inner.shut_down())
+        {
+            tracing::error!("Failed to start a thread for the shutdown: {error}");
+            self.workers.abandon();
+        }
+    }
+
+    /// Not on a thread of the runtime, which is going to be joined.
+    fn shut_down(self: &Arc<Self>) {
+        self.registry.close();
+        let actors = self.registry.all();
+        for actor in &actors {
+            actor.mailbox.terminate(false);
+        }
+        let (tx, rx) = mpsc::channel();
+        let inner = self.clone();
+        self.workers.first().spawn(async move {
+            let ends = async {
+                for actor in &actors {
+                    ended(&*actor.mailbox).await;
+                }
+            };
+            let all_ended = tokio::time::timeout(ACTORS_GRACE, ends).await.is_ok();
+            inner.sockets.close();
+            let sent = async {
+                while inner.writers.load(Ordering::Acquire) > 0 {
+                    tokio::time::sleep(SOCKETS_POLL).await;
+                }
+            };
+            let _ = tokio::time::timeout(SOCKETS_GRACE, sent).await;
+            let _ = tx.send(all_ended);
+        });
+        match rx.recv_timeout(2 * ACTORS_GRACE) {
+            Ok(true) => self.workers.stop(),
+            _ => {
+                tracing::error!("Some actors did not end; their threads are left behind");
+                self.workers.abandon();
+            }
+        }
+    }
+}
+
+async fn ended(mailbox: &dyn AnyMailbox) {
+    let end = mailbox.end().notified();
+    let mut end = std::pin::pin!(end);
+    end.as_mut().enable();
+    if !mailbox.is_ended() {
+        end.await;
+    }
+}
+
+/// What a runtime listens on, and what it tells others.
+pub(crate) struct Addresses {
+    bound: SocketAddrV4,
+    advertised: SocketAddrV4,
+}
+
+impl Addresses {
+    pub(crate) fn new(config: &RuntimeConfig, listener: &dyn Listener) -> Result<Self, StartError> {
+        let bound = listener.local_address().map_err(|error| {
+            let address = SocketAddrV4::new(config.ip, config.port);
+            StartError::Bind { address, error }
+        })?;
+        let mut ip = config.advertise_ip.unwrap_or(*bound.ip());
+        if ip.is_unspecified() {
+            ip = host_ip()?;
+        }
+        let port = config.advertise_port.unwrap_or(bound.port());
+        let advertised = SocketAddrV4::new(ip, port);
+        Ok(Self { bound, advertised })
+    }
+}
+
+fn host_ip() -> Result<Ipv4Addr, StartError> {
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    let name = name.to_string_lossy().into_owned();
+    let found = upid::lookup_ipv4(&name).ok().flatten();
+    found.ok_or(StartError::NoAddress(name))
+}
+
+impl Settle for Inner {
+    fn progress(&self) -> Pin<Box<dyn Future<Output = Option<u64>> + Send + '_>> {
+        Box::pin(async move {
+            for worker in self.workers.all() {
+                let (tx, rx) = tokio::sync::oneshot::channel();
+                worker.spawn(async move {
+                    for _ in 0..SETTLE_ROUNDS {
+                        tokio::task::yield_now().await;
+                    }
+                    let _ = tx.send(());
+                });
+                // A worker that has ended has nothing left to do.
+                let _ = rx.await;
+            }
+            if self.busy.load(Ordering::Acquire) > 0 || !self.sockets.is_idle() {
+                return None;
+            }
+            let actors = self.registry.all();
+            let idle = actors.iter().all(|actor| actor.mailbox.is_idle());
+            let turns = actors.iter().map(|actor| actor.mailbox.turns());
+            let past = self.past_turns.load(Ordering::Acquire);
+            idle.then(|| turns.fold(past, u64::wrapping_add))
+        })
+    }
+}

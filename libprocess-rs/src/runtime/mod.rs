@@ -1,0 +1,205 @@
+//! A runtime: actors, a port, metrics and a clock, all of one instance.
+
+mod inner;
+mod workers;
+
+use inner::Addresses;
+pub(crate) use inner::{Counters, Inner};
+
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::actor::{self, Actor, AddError, Context, Mailbox, Pid, Process};
+use crate::http::RouteTable;
+use crate::network::serve_port;
+use crate::{Clock, Metrics, RuntimeConfig, Upid, builtin};
+use workers::Workers;
+
+/// What upstream calls an OS process with libprocess in it: a set of actors behind one port.
+///
+/// Clones are handles to the same runtime. It runs until [`shutdown`](Self::shutdown); dropping all handles does not end it.
+/// Several runtimes may live in one OS process without knowing of each other.
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+/// Why a runtime did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("failed to listen on {address}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddrV4,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// A thread or its event loop could not be made.
+    #[error("failed to start a worker thread: {0}")]
+    Thread(#[source] std::io::Error),
+    /// The runtime listens on all addresses, and none was found to advertise.
+    #[error(
+        "no IPv4 address found for host name '{0}': set an address to listen on or to advertise"
+    )]
+    NoAddress(String),
+}
+
+/// Why an actor was not spawned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpawnError {
+    /// An actor of this id is running.
+    #[error("actor '{0}' is already running")]
+    Exists(String),
+    /// The runtime has been shut down.
+    #[error("actor '{0}' not spawned: the runtime is shutting down")]
+    ShuttingDown(String),
+}
+
+impl Runtime {
+    /// Starts threads, listens and spawns the built-in actors.
+    ///
+    /// # Errors
+    /// See [`StartError`]; then nothing is left behind.
+    pub fn start(config: RuntimeConfig) -> Result<Self, StartError> {
+        let (workers, listener) = Workers::start(&config)?;
+        let addresses = match Addresses::new(&config, &*listener) {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                workers.stop();
+                return Err(error);
+            }
+        };
+        let inner = Arc::new(Inner::new(config, workers, addresses));
+        inner.register();
+        let runtime = Self { inner };
+        builtin::spawn(&runtime);
+        serve_port(runtime.inner.clone(), listener);
+        Ok(runtime)
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    /// The advertised address, which is that of all its actors.
+    pub fn address(&self) -> SocketAddrV4 {
+        self.inner.address
+    }
+
+    /// The address that is listened on.
+    pub fn bound_address(&self) -> SocketAddrV4 {
+        self.inner.bound_address
+    }
+
+    /// A new id `prefix(N)`; N counts from 1 for each prefix.
+    pub fn generate_id(&self, prefix: &str) -> String {
+        self.inner.ids.generate(prefix)
+    }
+
+    /// Starts an actor. An empty id is replaced by a [generated](Self::generate_id) one.
+    ///
+    /// # Errors
+    /// The id is taken, or the runtime is shutting down.
+    pub fn spawn<P: Process>(
+        &self,
+        id: impl Into<String>,
+        process: P,
+    ) -> Result<Pid<P>, SpawnError> {
+        let mut id: String = id.into();
+        if id.is_empty() {
+            id = self.generate_id("");
+        }
+        let upid = Upid::new(id.as_str(), self.address());
+        let mailbox = Arc::new(Mailbox::new());
+        let routes = Arc::new(RouteTable::default());
+        let added = self.inner.registry.add(Actor {
+            upid: upid.clone(),
+            mailbox: mailbox.clone(),
+            routes: routes.clone(),
+        });
+        added.map_err(|error| match error {
+            AddError::Exists => SpawnError::Exists(id.clone()),
+            AddError::Closed => SpawnError::ShuttingDown(id.clone()),
+        })?;
+        let pid = Pid::new(upid, mailbox);
+        let (runtime, own) = (self.clone(), pid.clone());
+        let started = self.inner.workers.actor_worker().spawn_fn(move || {
+            actor::start(process, Context::new(own, runtime, routes));
+        });
+        if !started {
+            self.inner.registry.remove(&id);
+            return Err(SpawnError::ShuttingDown(id));
+        }
+        Ok(pid)
+    }
+
+    /// Sends a message. To an actor of this runtime it is queued at once; else it is queued for the connection to the other
+    /// runtime, which is opened if need be. A message to the empty address vanishes.
+    pub fn send(&self, from: &Upid, to: &Upid, name: &str, body: Bytes) {
+        self.inner.send(from, to, name, body);
+    }
+
+    /// Sends a protobuf message by its full name.
+    pub fn send_message<M: prost::Message + prost::Name>(
+        &self,
+        from: &Upid,
+        to: &Upid,
+        message: &M,
+    ) {
+        self.inner.send_proto(from, to, message);
+    }
+
+    /// Ends a local actor: events queued so far are discarded, then it is finalized. Unknown and remote ones are left alone.
+    pub fn terminate(&self, upid: &Upid) {
+        self.inner.terminate(upid, true);
+    }
+
+    /// Ends a local actor after it has served the events queued so far.
+    pub fn terminate_in_turn(&self, upid: &Upid) {
+        self.inner.terminate(upid, false);
+    }
+
+    /// Waits until a local actor has ended. False at once if there is none.
+    pub async fn wait(&self, upid: &Upid) -> bool {
+        self.inner.wait(upid).await
+    }
+
+    /// True if a local actor of this id exists.
+    pub fn contains(&self, id: &str) -> bool {
+        self.inner.registry.contains(id)
+    }
+
+    /// The clock of the runtime.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// The metrics of the runtime.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// The tokio runtime of the first network thread, for work outside the actors: short tasks, and blocking ones through
+    /// `spawn_blocking`.
+    pub fn handle(&self) -> tokio::runtime::Handle {
+        self.inner.workers.handle().clone()
+    }
+
+    /// Ends all actors after they have served what is queued, sends what waits to be sent, closes the port and joins the
+    /// threads. Returns when that is done, or at once if called on a thread of the runtime or for the second time.
+    pub fn shutdown(&self) {
+        self.inner.shutdown();
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("address", &self.address())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,196 @@
+//! The threads of a runtime: an actix System and its arbiters.
+
+use std::io;
+use std::net::SocketAddrV4;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle, ThreadId};
+use std::time::Duration;
+
+use actix_rt::{Arbiter, ArbiterHandle, System};
+use parking_lot::Mutex;
+
+use super::StartError;
+use crate::RuntimeConfig;
+use crate::network::Listener;
+
+/// Threads for blocking work at most.
+const MAX_BLOCKING_THREADS: usize = 64;
+
+/// Threads for blocking work end after this long without any.
+const BLOCKING_THREAD_KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// The threads of one runtime.
+///
+/// The first is that of the actix System. With one worker it does everything. Else a quarter of the workers, at least one and
+/// beginning with the first, serve connections, and the others host actors, each new one on the next in turn.
+pub(crate) struct Workers {
+    all: Vec<ArbiterHandle>,
+    network: usize,
+    next_actor: AtomicUsize,
+    next_connection: AtomicUsize,
+    threads: Vec<ThreadId>,
+    handle: tokio::runtime::Handle,
+    system: System,
+    join: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Started {
+    arbiters: Vec<ArbiterHandle>,
+    threads: Vec<ThreadId>,
+    handle: tokio::runtime::Handle,
+    system: System,
+    listener: Box<dyn Listener>,
+}
+
+impl Workers {
+    /// Starts the threads and binds the port on the first of them.
+    pub(crate) fn start(config: &RuntimeConfig) -> Result<(Self, Box<dyn Listener>), StartError> {
+        let (tx, rx) = mpsc::channel();
+        let config = config.clone();
+        let join = thread::Builder::new()
+            .name("libprocess".to_owned())
+            .spawn(move || run_system(&config, &tx))
+            .map_err(StartError::Thread)?;
+        let started = rx
+            .recv()
+            .unwrap_or_else(|_| Err(StartError::Thread(io::ErrorKind::BrokenPipe.into())));
+        let started = match started {
+            Ok(started) => started,
+            Err(error) => {
+                let _ = join.join();
+                return Err(error);
+            }
+        };
+        let workers = Self {
+            network: (started.arbiters.len() / 4).max(1),
+            all: started.arbiters,
+            next_actor: AtomicUsize::new(0),
+            next_connection: AtomicUsize::new(0),
+            threads: started.threads,
+            handle: started.handle,
+            system: started.system,
+            join: Mutex::new(Some(join)),
+        };
+        Ok((workers, started.listener))
+    }
+
+    /// The worker of the next new actor.
+    pub(crate) fn actor_worker(&self) -> &ArbiterHandle {
+        let actors = self.all.get(self.network..).unwrap_or_default();
+        let pool = if actors.is_empty() { &self.all } else { actors };
+        Self::pick(pool, &self.next_actor).unwrap_or_else(|| self.system.arbiter())
+    }
+
+    /// The index, among the network workers, of the one for the next new connection.
+    pub(crate) fn next_connection(&self) -> usize {
+        self.next_connection.fetch_add(1, Ordering::Relaxed) % self.network
+    }
+
+    fn pick<'a>(pool: &'a [ArbiterHandle], next: &AtomicUsize) -> Option<&'a ArbiterHandle> {
+        let index = next.fetch_add(1, Ordering::Relaxed) % pool.len().max(1);
+        pool.get(index)
+    }
+
+    /// The workers that serve connections.
+    pub(crate) fn network(&self) -> &[ArbiterHandle] {
+        self.all.get(..self.network).unwrap_or(&self.all)
+    }
+
+    pub(crate) fn all(&self) -> &[ArbiterHandle] {
+        &self.all
+    }
+
+    /// The first worker, which listens and runs the sending sockets.
+    pub(crate) fn first(&self) -> &ArbiterHandle {
+        self.system.arbiter()
+    }
+
+    pub(crate) fn handle(&self) -> &tokio::runtime::Handle {
+        &self.handle
+    }
+
+    /// True on a thread of the runtime.
+    pub(crate) fn is_current(&self) -> bool {
+        self.threads.contains(&thread::current().id())
+    }
+
+    /// Ends the threads and waits for them.
+    pub(crate) fn stop(&self) {
+        self.system.stop();
+        let join = self.join.lock().take();
+        if join.is_some_and(|join| join.join().is_err()) {
+            tracing::error!("A libprocess thread panicked");
+        }
+    }
+
+    /// Tells the threads to end when they can.
+    pub(crate) fn abandon(&self) {
+        self.system.stop();
+        self.join.lock().take();
+    }
+}
+
+/// The body of the first thread.
+fn run_system(config: &RuntimeConfig, started: &mpsc::Sender<Result<Started, StartError>>) {
+    let tokio = match build_tokio() {
+        Ok(tokio) => tokio,
+        Err(error) => {
+            let _ = started.send(Err(StartError::Thread(error)));
+            return;
+        }
+    };
+    let runner = System::with_tokio_rt(|| tokio);
+    let mut arbiters = Vec::new();
+    let result = runner.block_on(async { prepare(config, &mut arbiters).await });
+    let failed = result.is_err();
+    let _ = started.send(result);
+    if failed {
+        System::current().stop();
+    }
+    if let Err(error) = runner.run() {
+        tracing::error!("The libprocess system failed: {error}");
+    }
+    for arbiter in arbiters {
+        arbiter.stop();
+        let _ = arbiter.join();
+    }
+}
+
+async fn prepare(
+    config: &RuntimeConfig,
+    arbiters: &mut Vec<Arbiter>,
+) -> Result<Started, StartError> {
+    let address = SocketAddrV4::new(config.ip, config.port);
+    let listener = config
+        .transport
+        .bind(address)
+        .map_err(|error| StartError::Bind { address, error })?;
+    let mut handles = vec![Arbiter::current()];
+    let mut threads = vec![thread::current().id()];
+    for _ in 1..config.workers.max(1) {
+        let arbiter = Arbiter::try_with_tokio_rt(build_tokio).map_err(StartError::Thread)?;
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        arbiter.spawn_fn(move || {
+            let _ = tx.send(thread::current().id());
+        });
+        threads.extend(rx.await.ok());
+        handles.push(arbiter.handle());
+        arbiters.push(arbiter);
+    }
+    Ok(Started {
+        arbiters: handles,
+        threads,
+        handle: tokio::runtime::Handle::current(),
+        system: System::current(),
+        listener,
+    })
+}
+
+fn build_tokio() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .thread_keep_alive(BLOCKING_THREAD_KEEP_ALIVE)
+        .build()
+}

@@ -1,0 +1,233 @@
+//! Addresses of actors: `id@ip:port`.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4, ToSocketAddrs};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The address of an actor: its id and the advertised address of the runtime that hosts it.
+///
+/// The text form is `id@ip:port`. The *empty* address (id `""`, `0.0.0.0:0`) stands for "no actor": it is what an unparsable
+/// sender becomes, and messages sent to it vanish.
+///
+/// Upstream: `process::UPID` in `3rdparty/libprocess/include/process/pid.hpp`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Upid {
+    id: Arc<str>,
+    address: SocketAddrV4,
+}
+
+/// Why a text is not an actor address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpidParseError {
+    /// The text has no `@` between id and address.
+    #[error("'{0}' has no '@': expected id@ip:port")]
+    MissingAt(String),
+    /// The text has no `:` between host and port.
+    #[error("'{0}' has no ':' after the '@': expected id@ip:port")]
+    MissingColon(String),
+    /// The host is not an IPv4 address, or no IPv4 address was found for the name.
+    #[error("'{host}' in '{text}' is not an IPv4 address")]
+    BadHost {
+        /// The whole text.
+        text: String,
+        /// Its host part.
+        host: String,
+    },
+    /// The port is not a decimal number that fits 16 bits.
+    #[error("'{port}' in '{text}' is not a port (0 to 65535)")]
+    BadPort {
+        /// The whole text.
+        text: String,
+        /// Its port part.
+        port: String,
+    },
+}
+
+impl Upid {
+    /// The address of the actor `id` at `address`.
+    pub fn new(id: impl Into<Arc<str>>, address: SocketAddrV4) -> Self {
+        Self {
+            id: id.into(),
+            address,
+        }
+    }
+
+    /// The id of the actor within its runtime, for example `slave(1)`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn shared_id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// The advertised address of the runtime that hosts the actor.
+    pub fn address(&self) -> SocketAddrV4 {
+        self.address
+    }
+
+    /// True if id, IP and port are all empty. A partly empty address is neither empty nor [valid](Self::is_valid).
+    pub fn is_empty(&self) -> bool {
+        self.id.is_empty() && self.address.ip().is_unspecified() && self.address.port() == 0
+    }
+
+    /// True if a message can be sent there: the id is not empty, the IP is not `0.0.0.0` and the port is not 0.
+    pub fn is_valid(&self) -> bool {
+        !self.id.is_empty() && !self.address.ip().is_unspecified() && self.address.port() != 0
+    }
+
+    /// Like parsing, but a host that is no IPv4 literal is looked up by name; the first IPv4 address is taken.
+    ///
+    /// This blocks on DNS: for command lines and configuration, never for text that came from a peer.
+    pub fn resolve(text: &str) -> Result<Self, UpidParseError> {
+        parse(text, |host| {
+            host.parse()
+                .ok()
+                .or_else(|| lookup_ipv4(host).ok().flatten())
+        })
+    }
+}
+
+/// The first IPv4 address of a host name.
+pub(crate) fn lookup_ipv4(host: &str) -> std::io::Result<Option<Ipv4Addr>> {
+    let found = (host, 0).to_socket_addrs()?.find_map(|a| match a.ip() {
+        std::net::IpAddr::V4(ip) => Some(ip),
+        std::net::IpAddr::V6(_) => None,
+    });
+    Ok(found)
+}
+
+impl Default for Upid {
+    fn default() -> Self {
+        Self::new("", SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))
+    }
+}
+
+impl FromStr for Upid {
+    type Err = UpidParseError;
+
+    /// Leading white space is skipped and only the first word counts, as upstream; host names are not looked up here
+    /// (see [`Upid::resolve`]).
+    fn from_str(text: &str) -> Result<Self, UpidParseError> {
+        parse(text, |host| host.parse().ok())
+    }
+}
+
+fn parse(
+    text: &str,
+    resolve: impl FnOnce(&str) -> Option<Ipv4Addr>,
+) -> Result<Upid, UpidParseError> {
+    let word = text.split_whitespace().next().unwrap_or_default();
+    let (id, address) = word
+        .split_once('@')
+        .ok_or_else(|| UpidParseError::MissingAt(text.to_owned()))?;
+    let (host, port) = address
+        .split_once(':')
+        .ok_or_else(|| UpidParseError::MissingColon(text.to_owned()))?;
+    let ip = resolve(host).ok_or_else(|| UpidParseError::BadHost {
+        text: text.to_owned(),
+        host: host.to_owned(),
+    })?;
+    let digits = port
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(port.len());
+    let port = port
+        .get(..digits)
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| UpidParseError::BadPort {
+            text: text.to_owned(),
+            port: port.to_owned(),
+        })?;
+    Ok(Upid::new(id, SocketAddrV4::new(ip, port)))
+}
+
+impl PartialOrd for Upid {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Upid {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.address
+            .cmp(&other.address)
+            .then_with(|| self.id.cmp(&other.id))
+    }
+}
+
+impl fmt::Display for Upid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.id, self.address)
+    }
+}
+
+impl fmt::Debug for Upid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Option<&str>) {
+        let parsed = text.parse::<Upid>().ok().map(|upid| upid.to_string());
+        assert_eq!(parsed.as_deref(), expected, "parsing {text:?}");
+    }
+
+    #[test]
+    fn parses_like_upstream() {
+        check("master@127.0.0.1:5050", Some("master@127.0.0.1:5050"));
+        check("slave(1)@10.0.0.7:5051", Some("slave(1)@10.0.0.7:5051"));
+        check("  a@1.2.3.4:5 trailing words", Some("a@1.2.3.4:5"));
+        check("@0.0.0.0:0", Some("@0.0.0.0:0"));
+        check("a@1.2.3.4:5x", Some("a@1.2.3.4:5"));
+        check("a@1.2.3.4:65535", Some("a@1.2.3.4:65535"));
+        check("", None);
+        check("master", None);
+        check("master@127.0.0.1", None);
+        check("a@b@1.2.3.4:5", None);
+        check("a@1.2.3.4:", None);
+        check("a@1.2.3.4:65536", None);
+        check("a@1.2.3.4:-1", None);
+        check("a@1.2.3:5", None);
+        check("a@::1:5", None);
+        check("a@localhost:5", None);
+    }
+
+    #[test]
+    fn resolves_names_only_on_request() {
+        let upid = Upid::resolve("a@localhost:5").unwrap();
+        assert_eq!(upid.to_string(), "a@127.0.0.1:5");
+        assert!(Upid::resolve("a@no.such.host.invalid:5").is_err());
+    }
+
+    #[test]
+    fn emptiness_and_validity_are_not_complementary() {
+        let check = |text: &str, empty: bool, valid: bool| {
+            let upid: Upid = text.parse().unwrap();
+            assert_eq!((upid.is_empty(), upid.is_valid()), (empty, valid), "{text}");
+        };
+        check("@0.0.0.0:0", true, false);
+        check("a@0.0.0.0:0", false, false);
+        check("@1.2.3.4:5", false, false);
+        check("a@1.2.3.4:5", false, true);
+        assert!(Upid::default().is_empty());
+    }
+
+    #[test]
+    fn orders_by_address_first() {
+        let mut upids: Vec<Upid> = ["b@1.2.3.4:5", "a@1.2.3.5:1", "a@1.2.3.4:5"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        upids.sort();
+        assert_eq!(
+            format!("{upids:?}"),
+            "[a@1.2.3.4:5, b@1.2.3.4:5, a@1.2.3.5:1]"
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! The head of a request: the lines up to the first empty one.
+
+use std::mem::MaybeUninit;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::ReadError;
+
+/// More headers than this are too many.
+const MAX_HEADERS: usize = 128;
+
+/// How the body of a request is delimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    Length(usize),
+    Chunked,
+}
+
+/// A parsed head, borrowed from the buffer.
+pub(super) struct Head<'h, 'b> {
+    pub(super) method: &'b str,
+    pub(super) target: &'b str,
+    headers: &'h [httparse::Header<'b>],
+    pub(super) http10: bool,
+}
+
+/// What kind of connection a first request opens.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Classified {
+    /// The head is not complete.
+    Partial,
+    /// A message, or a request that actix-http would refuse for want of a `Host`: the connection is for our own reader.
+    Own,
+    /// Anything else: the connection is for actix-web.
+    Web,
+}
+
+/// Looks at the first head of a connection. Its end is known not to be within the first `searched` bytes.
+pub(crate) fn classify(
+    buffer: &[u8],
+    searched: usize,
+    max_head_bytes: usize,
+) -> Result<Classified, ReadError> {
+    match find_end(buffer, searched) {
+        Some(end) if end > max_head_bytes => Err(ReadError::HeadTooLarge),
+        None if buffer.len() >= max_head_bytes => Err(ReadError::HeadTooLarge),
+        None => Ok(Classified::Partial),
+        Some(end) => {
+            let bytes = buffer.get(..end).unwrap_or_default();
+            with_head(bytes, |head| {
+                let hostless = !head.http10 && head.header("Host").is_none();
+                match head.is_message() || hostless {
+                    true => Classified::Own,
+                    false => Classified::Web,
+                }
+            })
+        }
+    }
+}
+
+/// The length of the head if its end is in `buffer`; the search begins at `from`, where an earlier one gave up.
+pub(super) fn find_end(buffer: &[u8], from: usize) -> Option<usize> {
+    // The end may straddle what was there before.
+    let mut at = from.saturating_sub(3);
+    loop {
+        let rest = buffer.get(at..)?;
+        let newline = at + rest.iter().position(|byte| *byte == b'\n')?;
+        match buffer.get(newline + 1..)? {
+            [b'\n', ..] => return Some(newline + 2),
+            [b'\r', b'\n', ..] => return Some(newline + 3),
+            _ => at = newline + 1,
+        }
+    }
+}
+
+/// Parses a complete head and hands it to `f`.
+pub(super) fn with_head<R>(
+    bytes: &[u8],
+    f: impl FnOnce(Head<'_, '_>) -> R,
+) -> Result<R, ReadError> {
+    // Most requests have few headers: clearing room for the most would cost more than parsing them.
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(bytes, &mut headers) {
+        Ok(httparse::Status::Complete(_)) => {}
+        // The caller has seen the end of the head; only leading empty lines can make it incomplete.
+        Ok(httparse::Status::Partial) => return Err(ReadError::Malformed("incomplete head")),
+        Err(httparse::Error::TooManyHeaders) => return Err(ReadError::HeadTooLarge),
+        Err(_) => return Err(ReadError::Malformed("malformed head")),
+    }
+    let (Some(method), Some(target), Some(version)) =
+        (request.method, request.path, request.version)
+    else {
+        return Err(ReadError::Malformed("malformed request line"));
+    };
+    Ok(f(Head {
+        method,
+        target,
+        headers: request.headers,
+        http10: version == 0,
+    }))
+}
+
+impl<'b> Head<'_, 'b> {
+    /// The value of a header; of several with this name the last one.
+    pub(super) fn header(&self, name: &str) -> Option<&'b [u8]> {
+        self.headers
+            .iter()
+            .rev()
+            .find(|header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value)
+    }
+
+    fn user_agent_sender(&self) -> Option<&'b [u8]> {
+        self.header("User-Agent")?.strip_prefix(b"libprocess/")
+    }
+
+    /// A message is a POST with a `Libprocess-From` header or a user agent that begins with `libprocess/`.
+    pub(super) fn is_message(&self) -> bool {
+        self.method == "POST"
+            && (self.header("Libprocess-From").is_some() || self.user_agent_sender().is_some())
+    }
+
+    /// The sender as the message says it; the header wins over the user agent.
+    pub(super) fn sender(&self) -> &'b [u8] {
+        self.header("Libprocess-From")
+            .or_else(|| self.user_agent_sender())
+            .unwrap_or_default()
+            .trim_ascii()
+    }
+
+    /// HTTP/1.1 keeps the connection unless told otherwise, HTTP/1.0 only if told so.
+    pub(super) fn keep_alive(&self) -> bool {
+        let connection = self.header("Connection").unwrap_or_default().trim_ascii();
+        match self.http10 {
+            true => connection.eq_ignore_ascii_case(b"keep-alive"),
+            false => !connection.eq_ignore_ascii_case(b"close"),
+        }
+    }
+
+    pub(super) fn is_gzip(&self) -> bool {
+        self.header("Content-Encoding")
+            .is_some_and(|value| value.trim_ascii() == b"gzip")
+    }
+
+    /// Ambiguous framing is refused: what follows it could be taken for another request.
+    pub(super) fn framing(&self) -> Result<Framing, ReadError> {
+        let mut length = None;
+        let mut chunked = false;
+        for header in self.headers {
+            let value = header.value.trim_ascii();
+            if header.name.eq_ignore_ascii_case("Transfer-Encoding") {
+                if !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(ReadError::Malformed("unknown transfer encoding"));
+                }
+                chunked = true;
+            } else if header.name.eq_ignore_ascii_case("Content-Length") {
+                let parsed = parse_length(value)?;
+                if length.is_some_and(|length| length != parsed) {
+                    return Err(ReadError::Malformed("contradicting content lengths"));
+                }
+                length = Some(parsed);
+            }
+        }
+        match (chunked, length) {
+            (true, Some(_)) => Err(ReadError::Malformed("both chunked and content length")),
+            (true, None) => Ok(Framing::Chunked),
+            (false, length) => Ok(Framing::Length(length.unwrap_or(0))),
+        }
+    }
+
+    pub(super) fn parsed_method(&self) -> Result<Method, ReadError> {
+        Method::from_bytes(self.method.as_bytes())
+            .map_err(|_| ReadError::Malformed("malformed method"))
+    }
+
+    pub(super) fn header_map(&self) -> Result<HeaderMap, ReadError> {
+        let mut map = HeaderMap::with_capacity(self.headers.len());
+        for header in self.headers {
+            let name = HeaderName::from_bytes(header.name.as_bytes())
+                .map_err(|_| ReadError::Malformed("malformed header name"))?;
+            let value = HeaderValue::from_bytes(header.value)
+                .map_err(|_| ReadError::Malformed("malformed header value"))?;
+            map.append(name, value);
+        }
+        Ok(map)
+    }
+}
+
+fn parse_length(value: &[u8]) -> Result<usize, ReadError> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|_| digits)
+        .and_then(|text| text.parse().ok())
+        .ok_or(ReadError::Malformed("malformed content length"))
+}

@@ -1,0 +1,375 @@
+//! The life of actors within one runtime.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{Log, Recorder, block_on, loopback, record, start, sync, until};
+use libprocess::{Clock, Context, Gone, Process, RuntimeConfig, SpawnError, Upid};
+
+fn paused() -> RuntimeConfig {
+    RuntimeConfig {
+        clock: Clock::paused(),
+        ..loopback()
+    }
+}
+
+#[test]
+fn messages_and_dispatches_keep_their_order() {
+    let runtime = start(loopback());
+    let (pid, log) = record(&runtime, "recorder");
+    let from = Upid::new("sender", runtime.address());
+    let expected: Vec<String> = (0..1000).map(|n| format!("sender {n}")).collect();
+    for n in 0..1000 {
+        if n % 2 == 0 {
+            runtime.send(&from, pid.upid(), "note", Bytes::from(n.to_string()));
+        } else {
+            pid.dispatch(move |recorder, _| recorder.log.add(format!("sender {n}")));
+        }
+    }
+    sync(&pid);
+    assert_eq!(log.lines(), expected);
+}
+
+#[test]
+fn events_queued_before_initialize_are_served_after_it() {
+    struct Late(Log);
+    impl Process for Late {
+        fn initialize(&mut self, _: &mut Context<Self>) {
+            self.0.add("initialized");
+        }
+    }
+    let runtime = start(loopback());
+    let log = Log::default();
+    let pid = runtime.spawn("late", Late(log.clone())).unwrap();
+    pid.dispatch(|late, _| late.0.add("dispatched"));
+    log.wait_for(&["initialized", "dispatched"]);
+}
+
+#[test]
+fn ids() {
+    let runtime = start(loopback());
+    assert_eq!(runtime.generate_id("slave"), "slave(1)");
+    assert_eq!(runtime.generate_id("slave"), "slave(2)");
+    assert_eq!(runtime.generate_id("executor"), "executor(1)");
+    let (pid, _) = record(&runtime, "");
+    assert_eq!(pid.upid().id(), "(1)");
+    assert_eq!(pid.to_string(), format!("(1)@{}", runtime.address()));
+
+    record(&runtime, "taken");
+    let error = runtime.spawn("taken", Recorder::default()).unwrap_err();
+    assert_eq!(error, SpawnError::Exists("taken".to_owned()));
+    runtime.shutdown();
+    let error = runtime.spawn("late", Recorder::default()).unwrap_err();
+    assert_eq!(error, SpawnError::ShuttingDown("late".to_owned()));
+}
+
+#[test]
+fn ask_answers_or_says_that_the_actor_has_gone() {
+    let runtime = start(loopback());
+    let (pid, _) = record(&runtime, "a");
+    assert_eq!(
+        block_on(pid.ask(|_, ctx| ctx.upid().id().to_owned())).unwrap(),
+        "a"
+    );
+    pid.terminate();
+    assert!(block_on(runtime.wait(pid.upid())) || !runtime.contains("a"));
+    assert_eq!(block_on(pid.ask(|_, _| ())), Err(Gone));
+    assert!(!block_on(runtime.wait(pid.upid())));
+    assert!(!block_on(
+        runtime.wait(&Upid::new("nobody", runtime.address()))
+    ));
+}
+
+#[test]
+fn termination_discards_or_waits_for_what_is_queued() {
+    let check = |inject: bool, expected: &[&str]| {
+        let runtime = start(loopback());
+        let (pid, log) = record(&runtime, "a");
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        pid.dispatch(move |_, _| {
+            begun.send(()).unwrap();
+            gone.recv().unwrap();
+        });
+        begins.recv().unwrap();
+        pid.dispatch(|recorder, _| recorder.log.add("queued"));
+        match inject {
+            true => pid.terminate(),
+            false => runtime.terminate_in_turn(pid.upid()),
+        }
+        pid.dispatch(|recorder, _| recorder.log.add("too late"));
+        go.send(()).unwrap();
+        block_on(runtime.wait(pid.upid()));
+        assert_eq!(log.lines(), expected);
+        assert!(!runtime.contains("a"));
+    };
+    check(true, &["finalized"]);
+    check(false, &["queued", "finalized"]);
+}
+
+#[test]
+fn an_id_is_free_again_after_the_end() {
+    let runtime = start(loopback());
+    for _ in 0..3 {
+        let (pid, _) = record(&runtime, "again");
+        pid.terminate();
+        block_on(runtime.wait(pid.upid()));
+    }
+}
+
+#[test]
+fn local_links() {
+    let runtime = start(loopback());
+    let (watcher, log) = record(&runtime, "watcher");
+    let (watched, _) = record(&runtime, "watched");
+    let (target, missing) = (
+        watched.upid().clone(),
+        Upid::new("missing", runtime.address()),
+    );
+    watcher.dispatch(move |_, ctx| {
+        let own = ctx.upid().clone();
+        ctx.link(&own);
+        ctx.link(&missing);
+        ctx.link(&target);
+        ctx.link(&target);
+    });
+    sync(&watcher);
+    watched.terminate();
+    log.wait_for(&["exited missing", "exited watched"]);
+
+    // The link is gone with its event.
+    let (watched, _) = record(&runtime, "watched");
+    watched.terminate();
+    block_on(runtime.wait(watched.upid()));
+    sync(&watcher);
+    assert_eq!(log.len(), 2);
+}
+
+#[test]
+fn a_panic_ends_one_actor_and_tells_its_linkers() {
+    let runtime = start(RuntimeConfig {
+        workers: 1,
+        ..loopback()
+    });
+    let (watcher, log) = record(&runtime, "watcher");
+    let check = |id: &str, expected: &[&str], cause: fn(&Context<Recorder>)| {
+        let (victim, victims_log) = record(&runtime, id);
+        let target = victim.upid().clone();
+        watcher.dispatch(move |_, ctx| ctx.link(&target));
+        sync(&watcher);
+        victim.dispatch(move |_, ctx| cause(ctx));
+        log.wait_for(expected);
+        assert!(victims_log.lines().is_empty());
+    };
+    check("turn", &["exited turn"], |_| panic!("on purpose"));
+    check("future", &["exited turn", "exited future"], |ctx| {
+        ctx.spawn(async { panic!("on purpose") }, |_, _, ()| {});
+    });
+    assert_eq!(common::metric(&runtime, "libprocess/actor_panics"), 2.0);
+
+    struct Unborn;
+    impl Process for Unborn {
+        fn initialize(&mut self, _: &mut Context<Self>) {
+            panic!("on purpose");
+        }
+    }
+    let pid = runtime.spawn("unborn", Unborn).unwrap();
+    until("the actor has ended", || !runtime.contains("unborn"));
+    assert_eq!(block_on(pid.ask(|_, _| ())), Err(Gone));
+    sync(&watcher);
+}
+
+#[test]
+fn delays_follow_the_virtual_clock() {
+    let runtime = start(paused());
+    let clock = runtime.clock();
+    let (pid, log) = record(&runtime, "a");
+    pid.dispatch(|_, ctx| {
+        let kept = ctx.delay(Duration::from_secs(2), |recorder, _| {
+            recorder.log.add("two")
+        });
+        drop(kept);
+        ctx.delay(Duration::from_secs(1), |recorder, ctx| {
+            recorder.log.add("one");
+            ctx.delay(Duration::from_secs(3), |recorder, _| {
+                recorder.log.add("four")
+            });
+        });
+        let cancelled = ctx.delay(Duration::from_secs(1), |recorder, _| recorder.log.add("no"));
+        assert!(cancelled.cancel());
+    });
+    block_on(clock.settle());
+    let started = clock.now();
+    clock.advance(Duration::from_secs(1));
+    block_on(clock.settle());
+    assert_eq!(log.lines(), ["one"]);
+    clock.advance(Duration::from_secs(1));
+    block_on(clock.settle());
+    assert_eq!(log.lines(), ["one", "two"]);
+    clock.advance(Duration::from_secs(2));
+    block_on(clock.settle());
+    assert_eq!(log.lines(), ["one", "two", "four"]);
+    assert_eq!(clock.now() - started, Duration::from_secs(4));
+}
+
+#[test]
+fn a_timer_cancelled_after_its_time_but_before_its_turn_does_not_run() {
+    let runtime = start(paused());
+    let (pid, log) = record(&runtime, "a");
+    let clock = runtime.clock().clone();
+    pid.dispatch(move |_, ctx| {
+        let timer = ctx.delay(Duration::from_secs(1), |recorder, _| recorder.log.add("no"));
+        clock.advance(Duration::from_secs(1));
+        assert!(!timer.cancel());
+    });
+    sync(&pid);
+    sync(&pid);
+    assert!(log.lines().is_empty());
+}
+
+#[test]
+fn settling_waits_for_chains_of_work() {
+    let runtime = start(paused());
+    let (a, log) = record(&runtime, "a");
+    let (b, _) = record(&runtime, "b");
+    let (back, far) = (a.clone(), b.clone());
+    let (go, wait) = std::sync::mpsc::channel();
+    a.dispatch(move |_, ctx| {
+        ctx.blocking(
+            move || wait.recv().unwrap(),
+            move |recorder: &mut Recorder, ctx, ()| {
+                recorder.log.add("blocked");
+                let asked = far.ask(|_, ctx| ctx.upid().id().to_owned());
+                ctx.spawn(asked, move |recorder: &mut Recorder, _, id| {
+                    recorder.log.add(format!("asked {}", id.unwrap()));
+                    back.dispatch(|recorder, ctx| {
+                        recorder.log.add("last");
+                        ctx.delay(Duration::ZERO, |recorder, _| recorder.log.add("zero"));
+                    });
+                });
+            },
+        );
+    });
+    block_on(async {
+        let mut settle = std::pin::pin!(runtime.clock().settle());
+        // While the blocking work waits, this settles never.
+        let early = tokio::time::timeout(Duration::from_millis(20), settle.as_mut());
+        assert!(early.await.is_err());
+        go.send(()).unwrap();
+        settle.await;
+    });
+    assert_eq!(log.lines(), ["blocked", "asked b", "last", "zero"]);
+}
+
+#[test]
+fn settling_covers_messages_between_runtimes() {
+    let clock = Clock::paused();
+    let config = || RuntimeConfig {
+        clock: clock.clone(),
+        ..loopback()
+    };
+    let (near, far) = (start(config()), start(config()));
+    let (a, _) = record(&near, "a");
+    let (b, log) = record(&far, "b");
+    let to = b.upid().clone();
+    for n in 0..20 {
+        let to = to.clone();
+        a.dispatch(move |_, ctx| ctx.send_raw(&to, "note", Bytes::from(n.to_string())));
+        block_on(clock.settle());
+        assert_eq!(log.len(), n + 1);
+    }
+}
+
+#[test]
+fn futures_end_with_their_actor() {
+    let runtime = start(loopback());
+    let (pid, log) = record(&runtime, "a");
+    let (tx, rx) = tokio::sync::oneshot::channel::<()>();
+    pid.dispatch(move |_, ctx| {
+        ctx.spawn(
+            async move {
+                let _kept = tx;
+                std::future::pending::<()>().await;
+            },
+            |recorder, _, ()| recorder.log.add("no"),
+        );
+        ctx.terminate();
+    });
+    assert!(block_on(rx).is_err());
+    log.wait_for(&["finalized"]);
+}
+
+#[test]
+fn delegated_messages_keep_their_sender() {
+    let runtime = start(loopback());
+    let (front, _) = record(&runtime, "front");
+    let (back, log) = record(&runtime, "back");
+    let to = back.upid().clone();
+    front.dispatch(move |_, ctx| ctx.delegate("other", to));
+    let from = Upid::new("sender", runtime.address());
+    back.dispatch(|_, ctx| {
+        ctx.install_raw("other", |recorder: &mut Recorder, _, from, _| {
+            recorder.log.add(format!("from {}", from.id()));
+        });
+    });
+    sync(&back);
+    runtime.send(&from, front.upid(), "other", Bytes::new());
+    log.wait_for(&["from sender"]);
+}
+
+#[test]
+fn shutdown_serves_what_is_queued_and_works_from_anywhere() {
+    let runtime = start(loopback());
+    let (pid, log) = record(&runtime, "a");
+    for _ in 0..100 {
+        pid.dispatch(|recorder, _| recorder.log.add("queued"));
+    }
+    runtime.shutdown();
+    runtime.shutdown();
+    assert_eq!(log.len(), 101);
+
+    let runtime = start(loopback());
+    let address = runtime.address();
+    let (pid, log) = record(&runtime, "a");
+    pid.dispatch(|_, ctx| ctx.runtime().shutdown());
+    log.wait_for(&["finalized"]);
+    until("the port is closed", || {
+        std::net::TcpStream::connect(address).is_err()
+    });
+}
+
+#[test]
+fn an_occupied_port_is_an_error_that_names_it() {
+    let runtime = start(loopback());
+    let config = RuntimeConfig {
+        port: runtime.address().port(),
+        ..loopback()
+    };
+    let error = libprocess::Runtime::start(config).unwrap_err().to_string();
+    let expected = format!(
+        "failed to listen on {}: Address already in use",
+        runtime.address()
+    );
+    assert!(error.starts_with(&expected), "{error}");
+}
+
+#[test]
+fn addresses_are_advertised() {
+    let runtime = start(RuntimeConfig {
+        advertise_ip: Some([10, 1, 2, 3].into()),
+        advertise_port: Some(99),
+        ..loopback()
+    });
+    assert_eq!(runtime.address().to_string(), "10.1.2.3:99");
+    let (pid, log) = record(&runtime, "a");
+    assert_eq!(pid.upid().to_string(), "a@10.1.2.3:99");
+    // The advertised address is local: no socket is needed.
+    runtime.send(&Upid::default(), pid.upid(), "note", Bytes::from("hi"));
+    log.wait_for(&[" hi"]);
+
+    let any = start(RuntimeConfig::default());
+    assert!(!any.address().ip().is_unspecified());
+}
