@@ -1,0 +1,242 @@
+//! Who is charged for which resources, in the agent, the sorters and the tree of roles at once.
+
+use std::sync::Arc;
+
+use mesos::resources::{Resource, ResourceQuantities, Resources};
+
+use super::agent::Agent;
+use super::core::Allocator;
+use super::framework::Framework;
+use super::role_tree::{Holdings, Role};
+use super::slots::Key;
+use super::{AllocatorError, FrameworkId};
+
+/// What charging resources of one role adds to the accounts. A shared volume counts once for each
+/// client and agent, however often it is held.
+struct Charge {
+    framework: ResourceQuantities,
+    role: ResourceQuantities,
+    holdings: Holdings,
+}
+
+impl Charge {
+    /// The charge for `resources` where `others` are what the framework and all frameworks hold on
+    /// the agent apart from them.
+    fn new(resources: &Resources, by_framework: Option<&Resources>, by_all: &Resources) -> Charge {
+        let counts = |resource: &&Resource, others: &Resources| {
+            !resource.is_shared() || others.count(resource) == 0
+        };
+        let fresh = || resources.iter().filter(|resource| counts(resource, by_all));
+        let none = Resources::new();
+        let by_framework = by_framework.unwrap_or(&none);
+        Charge {
+            framework: ResourceQuantities::of_scalars(
+                resources
+                    .iter()
+                    .filter(|resource| counts(resource, by_framework)),
+            ),
+            role: ResourceQuantities::of_scalars(fresh()),
+            holdings: Holdings::of(fresh()),
+        }
+    }
+}
+
+impl Allocator {
+    /// Notes that a framework is in a role, unless that is known.
+    pub(super) fn track_in_role(&mut self, framework: Key<Framework>, role: &str) -> Key<Role> {
+        let key = self.roles.get_or_insert(role);
+        let id = self.frameworks.id(framework).cloned();
+        if let (Some(role), Some(id)) = (self.roles.get_mut(key), id)
+            && !role.frameworks.contains(framework)
+        {
+            role.frameworks.add(framework, id.as_str());
+        }
+        if !self.role_sorter.contains(key) {
+            self.role_sorter.add(key, role);
+            self.role_sorter.set_active(key, true);
+        }
+        key
+    }
+
+    /// Forgets that a framework is in a role, unless it is subscribed to it or holds something.
+    pub(super) fn untrack_in_role(&mut self, framework: Key<Framework>, key: Key<Role>) {
+        let Some(role) = self.roles.get_mut(key) else {
+            return;
+        };
+        let subscribed = self
+            .frameworks
+            .get(framework)
+            .is_some_and(|framework| framework.roles.contains(&*role.path));
+        if subscribed || role.holders.contains_key(&framework) {
+            return;
+        }
+        role.frameworks.remove(framework);
+        if role.frameworks.len() == 0 {
+            self.role_sorter.remove(key);
+        }
+        self.roles.remove_if_unneeded(key);
+    }
+
+    /// Charges a framework for resources of one role that its agent gives to it.
+    pub(super) fn give(
+        &mut self,
+        agent: Key<Agent>,
+        framework: Key<Framework>,
+        role: Key<Role>,
+        resources: &Resources,
+    ) {
+        let (Some(agent), Some(id), Some(node)) = (
+            self.agents.get_mut(agent),
+            self.frameworks.id(framework),
+            self.roles.get_mut(role),
+        ) else {
+            return;
+        };
+        let charge = Charge::new(resources, agent.held_by(id), agent.held_total());
+        let held = agent.holds(id, &node.path);
+        agent.give(id, resources);
+        node.count_holder(framework, held, agent.holds(id, &node.path));
+        node.frameworks.hand_out(framework, &charge.framework);
+        self.role_sorter.hand_out(role, &charge.role);
+        self.roles.hold(role, &charge.holdings);
+    }
+
+    /// Charges a framework for resources of any roles that are in use on an agent.
+    pub(super) fn give_used(
+        &mut self,
+        agent: Key<Agent>,
+        framework: Key<Framework>,
+        used: &Resources,
+    ) {
+        for (path, resources) in used.allocations() {
+            let role = self.track_in_role(framework, &path);
+            self.give(agent, framework, role, &resources);
+        }
+        self.start_use(agent, framework, used);
+    }
+
+    /// Notes that a framework uses resources that it holds on an agent.
+    pub(super) fn start_use(
+        &mut self,
+        agent: Key<Agent>,
+        framework: Key<Framework>,
+        resources: &Resources,
+    ) {
+        if let (Some(agent), Some(id)) = (self.agents.get_mut(agent), self.frameworks.id(framework))
+        {
+            agent.start_use(id, resources);
+            self.roles.add_allocated(resources);
+        }
+    }
+
+    /// Notes that a framework does not use resources any more.
+    pub(super) fn end_use(
+        &mut self,
+        agent: Key<Agent>,
+        framework: &FrameworkId,
+        resources: &Resources,
+    ) {
+        if let Some(agent) = self.agents.get_mut(agent) {
+            let ended = agent.end_use(framework, resources);
+            self.roles.remove_allocated(&ended);
+        }
+    }
+
+    /// Discharges a framework of resources of one role that go back to their agent.
+    pub(super) fn take(
+        &mut self,
+        agent: Key<Agent>,
+        framework: Key<Framework>,
+        role: Key<Role>,
+        resources: &Resources,
+    ) {
+        let (Some(agent), Some(id), Some(node)) = (
+            self.agents.get_mut(agent),
+            self.frameworks.id(framework),
+            self.roles.get_mut(role),
+        ) else {
+            return;
+        };
+        let held = agent.holds(id, &node.path);
+        agent.take(id, resources);
+        let ended = agent.end_excess_use(id);
+        node.count_holder(framework, held, agent.holds(id, &node.path));
+        let charge = Charge::new(resources, agent.held_by(id), agent.held_total());
+        node.frameworks.take_back(framework, &charge.framework);
+        self.role_sorter.take_back(role, &charge.role);
+        self.roles.release(role, &charge.holdings);
+        self.roles.remove_allocated(&ended);
+    }
+
+    /// Exchanges resources of one role that a framework holds, without a new hand-out.
+    pub(super) fn exchange(
+        &mut self,
+        agent: Key<Agent>,
+        framework: Key<Framework>,
+        role: Key<Role>,
+        before: &Resources,
+        after: &Resources,
+    ) {
+        let (Some(agent), Some(id), Some(node)) = (
+            self.agents.get_mut(agent),
+            self.frameworks.id(framework),
+            self.roles.get_mut(role),
+        ) else {
+            return;
+        };
+        let held = agent.holds(id, &node.path);
+        agent.take(id, before);
+        let old = Charge::new(before, agent.held_by(id), agent.held_total());
+        let new = Charge::new(after, agent.held_by(id), agent.held_total());
+        agent.give(id, after);
+        let ended = agent.end_excess_use(id);
+        node.count_holder(framework, held, agent.holds(id, &node.path));
+        node.frameworks
+            .exchange(framework, &old.framework, &new.framework);
+        self.role_sorter.exchange(role, &old.role, &new.role);
+        self.roles.release(role, &old.holdings);
+        self.roles.hold(role, &new.holdings);
+        self.roles.remove_allocated(&ended);
+    }
+
+    /// Discharges a framework of everything it holds on an agent.
+    pub(super) fn take_all(&mut self, agent: Key<Agent>, id: &FrameworkId) {
+        let held = self
+            .agents
+            .get(agent)
+            .and_then(|agent| agent.held_by(id))
+            .cloned();
+        let (Some(held), Some(framework)) = (held, self.frameworks.key(id)) else {
+            return;
+        };
+        for (path, resources) in held.allocations() {
+            if let Some(role) = self.roles.key(&path) {
+                self.take(agent, framework, role, &resources);
+                self.untrack_in_role(framework, role);
+            }
+        }
+    }
+
+    /// Checks that a framework holds resources on an agent.
+    pub(super) fn check_held(
+        &self,
+        agent: Key<Agent>,
+        framework: &FrameworkId,
+        resources: &Resources,
+    ) -> Result<Arc<str>, AllocatorError> {
+        let role = super::core::allocation_role(resources)?;
+        let holds = self
+            .agents
+            .get(agent)
+            .and_then(|agent| agent.held_by(framework))
+            .is_some_and(|held| held.contains(resources));
+        match self.agents.id(agent) {
+            Some(agent) if !holds => Err(AllocatorError::NotHeld {
+                framework: framework.clone(),
+                agent: agent.clone(),
+                resources: resources.to_string(),
+            }),
+            _ => Ok(role),
+        }
+    }
+}

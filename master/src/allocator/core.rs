@@ -1,0 +1,255 @@
+//! The state of the allocator, and facts about the cluster as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesos::resources::{ResourceQuantities, Resources};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::agent::Agent;
+use super::filters::FilterTable;
+use super::framework::Framework;
+use super::quota::Quota;
+use super::role_tree::{Role, RoleTree, can_have_quota};
+use super::slots::{Key, Slots};
+use super::sorter::{Sorter, Totals};
+use super::{AgentId, AllocatorError, FrameworkId, Options};
+
+/// What one framework is handed out in a run: resources by role and agent. They carry the role as
+/// their allocation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Allocation {
+    /// The framework.
+    pub framework: FrameworkId,
+    /// Role, agent, resources.
+    pub resources: BTreeMap<String, BTreeMap<AgentId, Resources>>,
+}
+
+/// Waiting, after a failover of the master, for agents to come back.
+pub(super) struct Recovery {
+    pub(super) expected_agents: usize,
+    /// When to stop waiting; set by the first run, which knows the time.
+    pub(super) deadline: Option<Duration>,
+}
+
+/// The allocator. See the [module](super).
+///
+/// Times are durations since any fixed moment, and never go back.
+pub struct Allocator {
+    pub(super) options: Options,
+    pub(super) rng: StdRng,
+    pub(super) frameworks: Slots<FrameworkId, Framework>,
+    pub(super) agents: Slots<AgentId, Agent>,
+    pub(super) roles: RoleTree,
+    /// The fair order of roles that have frameworks.
+    pub(super) role_sorter: Sorter<Role>,
+    /// Amounts of all agents.
+    pub(super) total: ResourceQuantities,
+    /// `total` without the names that do not count in shares.
+    pub(super) totals: Totals,
+    pub(super) filters: FilterTable,
+    /// Host names of agents to offer; none offers all.
+    whitelist: Option<BTreeSet<String>>,
+    /// Agents that events named since the last run.
+    pub(super) candidates: BTreeSet<Key<Agent>>,
+    pauses: u32,
+    pub(super) recovery: Option<Recovery>,
+    /// How many runs there were, and how many of them over all agents.
+    pub(super) runs: u64,
+    pub(super) full_runs: u64,
+}
+
+impl Allocator {
+    /// An allocator that knows no frameworks and agents.
+    #[must_use]
+    pub fn new(options: Options) -> Allocator {
+        Allocator {
+            rng: StdRng::seed_from_u64(options.seed),
+            options,
+            frameworks: Slots::new(),
+            agents: Slots::new(),
+            roles: RoleTree::new(),
+            role_sorter: Sorter::hierarchical(),
+            total: ResourceQuantities::new(),
+            totals: Totals::default(),
+            filters: FilterTable::default(),
+            whitelist: None,
+            candidates: BTreeSet::new(),
+            pauses: 0,
+            recovery: None,
+            runs: 0,
+            full_runs: 0,
+        }
+    }
+
+    /// The options.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Starts after a failover of the master, before any agent is added. If there are quotas,
+    /// nothing is allocated until a part of the agents is back or a time has passed: what quota
+    /// leaves for others cannot be judged before.
+    ///
+    /// # Errors
+    /// A quota is for a role that cannot have one.
+    pub fn recover(
+        &mut self,
+        expected_agents: usize,
+        quotas: BTreeMap<String, Quota>,
+    ) -> Result<(), AllocatorError> {
+        for role in quotas.keys() {
+            check_quota_role(role)?;
+        }
+        if quotas.is_empty() {
+            return Ok(());
+        }
+        for (role, quota) in quotas {
+            self.update_quota(&role, quota)?;
+        }
+        let expected = expected_agents as f64 * self.options.agent_recovery_factor;
+        if expected >= 1.0 {
+            self.recovery = Some(Recovery {
+                expected_agents: expected as usize,
+                deadline: None,
+            });
+        }
+        Ok(())
+    }
+
+    /// Sets the quota of a role; the default quota removes it. The next run uses it.
+    ///
+    /// # Errors
+    /// The role is not valid, or below another role.
+    pub fn update_quota(&mut self, role: &str, quota: Quota) -> Result<(), AllocatorError> {
+        check_quota_role(role)?;
+        let key = self.roles.get_or_insert(role);
+        if let Some(role) = self.roles.get_mut(key) {
+            role.quota = quota;
+        }
+        self.roles.remove_if_unneeded(key);
+        Ok(())
+    }
+
+    /// Sets the weights of roles, which need not exist yet. The next run uses them.
+    ///
+    /// # Errors
+    /// A role is not valid, or a weight is not a number greater than 0.
+    pub fn update_weights<'a>(
+        &mut self,
+        weights: impl IntoIterator<Item = (&'a str, f64)> + Clone,
+    ) -> Result<(), AllocatorError> {
+        for (role, weight) in weights.clone() {
+            mesos::roles::validate(role)?;
+            if !weight.is_finite() || weight <= 0.0 {
+                let role = role.to_owned();
+                return Err(AllocatorError::Weight { role, weight });
+            }
+        }
+        for (role, weight) in weights {
+            let key = self.roles.get_or_insert(role);
+            if let Some(node) = self.roles.get_mut(key) {
+                node.weight = weight;
+            }
+            self.role_sorter.set_weight(role, weight);
+            self.roles.remove_if_unneeded(key);
+        }
+        Ok(())
+    }
+
+    /// Sets the host names of the agents to offer; none offers all agents.
+    pub fn update_whitelist(&mut self, whitelist: Option<BTreeSet<String>>) {
+        self.whitelist = whitelist;
+    }
+
+    pub(super) fn is_whitelisted(&self, agent: &Agent) -> bool {
+        self.whitelist
+            .as_ref()
+            .is_none_or(|hostnames| hostnames.contains(&agent.hostname))
+    }
+
+    /// Holds back runs until resumed as often as paused, so that several facts become visible
+    /// together.
+    pub fn pause(&mut self) {
+        self.pauses += 1;
+    }
+
+    /// Allows runs again.
+    pub fn resume(&mut self) {
+        self.pauses = self.pauses.saturating_sub(1);
+    }
+
+    /// Whether runs are held back.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.pauses > 0 || self.recovery.is_some()
+    }
+
+    /// Whether an event asks for a run: the actor then calls
+    /// [`Allocator::allocate_requested`] after the messages that already wait for it, so that a
+    /// burst of events costs one run.
+    #[must_use]
+    pub fn run_requested(&self) -> bool {
+        !self.candidates.is_empty() && !self.is_paused()
+    }
+
+    /// Asks for a run over one agent. While paused this is forgotten; the next full run covers it.
+    pub(super) fn request_run(&mut self, agent: Key<Agent>) {
+        if !self.is_paused() {
+            self.candidates.insert(agent);
+        }
+    }
+
+    /// Asks for a run over all agents.
+    pub(super) fn request_full_run(&mut self) {
+        if !self.is_paused() {
+            self.candidates = self.agents.keys().collect();
+        }
+    }
+
+    pub(super) fn framework_key(&self, id: &FrameworkId) -> Result<Key<Framework>, AllocatorError> {
+        self.frameworks
+            .key(id)
+            .ok_or_else(|| AllocatorError::UnknownFramework(id.clone()))
+    }
+
+    pub(super) fn agent_key(&self, id: &AgentId) -> Result<Key<Agent>, AllocatorError> {
+        self.agents
+            .key(id)
+            .ok_or_else(|| AllocatorError::UnknownAgent(id.clone()))
+    }
+
+    /// Replaces a part of the cluster's amounts.
+    pub(super) fn change_total(&mut self, total: ResourceQuantities) {
+        self.total = total;
+        let excluded = &self.options.fair_sharing_excluded_resource_names;
+        let fair = self
+            .total
+            .iter()
+            .filter(|(name, _)| !excluded.contains(name.as_str()))
+            .map(|(name, amount)| (name.clone(), amount));
+        self.totals.set(fair.collect());
+    }
+}
+
+fn check_quota_role(role: &str) -> Result<(), AllocatorError> {
+    mesos::roles::validate(role)?;
+    if can_have_quota(role) {
+        Ok(())
+    } else {
+        Err(AllocatorError::QuotaRole(role.to_owned()))
+    }
+}
+
+/// The one role that resources are allocated to.
+pub(super) fn allocation_role(resources: &Resources) -> Result<Arc<str>, AllocatorError> {
+    let mut roles: Vec<Option<&str>> = resources.iter().map(|r| r.allocation_role()).collect();
+    roles.dedup();
+    match roles.as_slice() {
+        [Some(role)] => Ok((*role).into()),
+        _ => Err(AllocatorError::AllocationRole(resources.to_string())),
+    }
+}

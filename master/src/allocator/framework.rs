@@ -1,0 +1,116 @@
+//! Frameworks as the allocator sees them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesos::proto;
+use mesos::resources::{Resource, ResourceQuantities};
+use proto::framework_info::capability::Type as Capability;
+
+use super::constraints::Constraints;
+use super::error::AllocatorError;
+
+/// What a framework is, and what it wants from the allocator.
+#[derive(Clone, Debug, Default)]
+pub struct FrameworkOptions {
+    /// Roles in which it wants no offers.
+    pub suppressed_roles: BTreeSet<String>,
+    /// Which agents it wants to see at all, by role.
+    pub offer_constraints: Option<proto::scheduler::OfferConstraints>,
+}
+
+/// The capabilities of a framework that matter for offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Capabilities {
+    pub(super) revocable_resources: bool,
+    pub(super) gpu_resources: bool,
+    pub(super) shared_resources: bool,
+    pub(super) multi_role: bool,
+    pub(super) reservation_refinement: bool,
+    pub(super) region_aware: bool,
+}
+
+impl Capabilities {
+    fn of(info: &proto::FrameworkInfo) -> Capabilities {
+        let has = |wanted: Capability| {
+            info.capabilities
+                .iter()
+                .any(|capability| capability.r#type() == wanted)
+        };
+        Capabilities {
+            revocable_resources: has(Capability::RevocableResources),
+            gpu_resources: has(Capability::GpuResources),
+            shared_resources: has(Capability::SharedResources),
+            multi_role: has(Capability::MultiRole),
+            reservation_refinement: has(Capability::ReservationRefinement),
+            region_aware: has(Capability::RegionAware),
+        }
+    }
+
+    /// Whether the framework can deal with a resource of this kind.
+    pub(super) fn can_take(self, resource: &Resource) -> bool {
+        (self.shared_resources || !resource.is_shared())
+            && (self.revocable_resources || !resource.is_revocable())
+            && (self.reservation_refinement || !resource.has_refined_reservations())
+    }
+}
+
+/// A framework.
+pub(super) struct Framework {
+    pub(super) name: String,
+    pub(super) roles: BTreeSet<String>,
+    pub(super) suppressed: BTreeSet<String>,
+    pub(super) capabilities: Capabilities,
+    /// Whether it may get offers at all.
+    pub(super) active: bool,
+    /// Least bundles by role that replace the global ones.
+    pub(super) min_allocatable: BTreeMap<String, Vec<ResourceQuantities>>,
+    pub(super) constraints: Constraints,
+}
+
+impl Framework {
+    /// Reads a framework. It is not active yet.
+    pub(super) fn new(
+        info: &proto::FrameworkInfo,
+        options: FrameworkOptions,
+    ) -> Result<Framework, AllocatorError> {
+        let capabilities = Capabilities::of(info);
+        let roles = roles_of(info, capabilities);
+        for role in roles.iter().chain(&options.suppressed_roles) {
+            mesos::roles::validate(role)?;
+        }
+        let mut min_allocatable = BTreeMap::new();
+        for (role, filters) in &info.offer_filters {
+            if let Some(minimum) = &filters.min_allocatable_resources {
+                let alternatives = minimum
+                    .quantities
+                    .iter()
+                    .map(|quantities| ResourceQuantities::from_protos(&quantities.quantities))
+                    .collect::<Result<Vec<_>, _>>()?;
+                min_allocatable.insert(role.clone(), alternatives);
+            }
+        }
+        Ok(Framework {
+            name: info.name.clone(),
+            suppressed: &options.suppressed_roles & &roles,
+            roles,
+            capabilities,
+            active: false,
+            min_allocatable,
+            constraints: Constraints::compile(options.offer_constraints.as_ref())?,
+        })
+    }
+
+    /// Whether it wants offers in a role now.
+    pub(super) fn wants_offers(&self, role: &str) -> bool {
+        self.active && self.roles.contains(role) && !self.suppressed.contains(role)
+    }
+}
+
+/// The roles of a framework: `roles` with MULTI_ROLE, else the one `role`, by default `*`.
+fn roles_of(info: &proto::FrameworkInfo, capabilities: Capabilities) -> BTreeSet<String> {
+    if capabilities.multi_role {
+        info.roles.iter().cloned().collect()
+    } else {
+        BTreeSet::from([info.role().to_owned()])
+    }
+}

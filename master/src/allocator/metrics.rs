@@ -1,0 +1,118 @@
+//! The metrics of the allocator, by the names of Mesos.
+//!
+//! The timers of runs and the length of the event queue belong to the actor around the allocator.
+//! Upstream: `src/master/allocator/mesos/metrics.cpp`, `.../sorter/drf/metrics.cpp`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesos::resources::Scalar;
+
+use super::core::Allocator;
+
+/// Names of resources whose amounts in the whole cluster are shown.
+const SHOWN_RESOURCES: [&str; 3] = ["cpus", "mem", "disk"];
+
+impl Allocator {
+    /// All metrics: names and present values.
+    #[must_use]
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let mut metrics = BTreeMap::new();
+        metrics.insert(
+            "allocator/mesos/allocation_runs".to_owned(),
+            self.runs as f64,
+        );
+        self.resource_metrics(&mut metrics);
+        self.role_metrics(&mut metrics);
+        if self.options.publish_per_framework_metrics {
+            self.framework_metrics(&mut metrics);
+        }
+        metrics
+    }
+
+    fn resource_metrics(&self, metrics: &mut BTreeMap<String, f64>) {
+        for name in SHOWN_RESOURCES {
+            let held: Scalar = self
+                .agents
+                .iter()
+                .filter_map(|(_, _, agent)| agent.held_total().get_scalar(name))
+                .sum();
+            let prefix = format!("allocator/mesos/resources/{name}");
+            metrics.insert(format!("{prefix}/total"), self.total.get(name).to_f64());
+            metrics.insert(format!("{prefix}/offered_or_allocated"), held.to_f64());
+        }
+    }
+
+    fn role_metrics(&self, metrics: &mut BTreeMap<String, f64>) {
+        for (key, role) in self.roles.iter() {
+            let path = &role.path;
+            let quota = |name: &str, what: &str| {
+                format!("allocator/mesos/quota/roles/{path}/resources/{name}/{what}")
+            };
+            let consumed = &role.reserved + &role.allocated;
+            for (name, amount) in consumed.iter() {
+                metrics.insert(quota(name.as_str(), "consumed"), amount.to_f64());
+            }
+            if role.parent.is_none() {
+                continue;
+            }
+            let filters = format!("allocator/mesos/offer_filters/roles/{path}/active");
+            metrics.insert(filters, self.filters.count(key) as f64);
+            for (name, amount) in role.quota.guarantees.iter() {
+                metrics.insert(quota(name.as_str(), "guarantee"), amount.to_f64());
+            }
+            for (name, amount) in role.quota.limits.iter() {
+                metrics.insert(quota(name.as_str(), "limit"), amount.to_f64());
+            }
+            let guaranteed = role.quota.guarantees.iter();
+            let named: BTreeSet<_> = guaranteed.chain(role.quota.limits.iter()).collect();
+            for (name, _) in named {
+                let held = self.role_sorter.held(key);
+                let held = held.map_or(Scalar::ZERO, |held| held.get(name.as_str()));
+                metrics.insert(quota(name.as_str(), "offered_or_allocated"), held.to_f64());
+            }
+            if self.role_sorter.contains(key) {
+                let share = self.role_sorter.share(key, &self.totals);
+                metrics.insert(
+                    format!("allocator/mesos/roles/{path}/shares/dominant"),
+                    share,
+                );
+            }
+        }
+    }
+
+    fn framework_metrics(&self, metrics: &mut BTreeMap<String, f64>) {
+        for (_, id, framework) in self.frameworks.iter() {
+            for role in &framework.roles {
+                let name = encode(&framework.name);
+                let metric = format!("master/frameworks/{name}/{id}/roles/{role}/suppressed");
+                let suppressed = framework.suppressed.contains(role);
+                metrics.insert(metric, f64::from(u8::from(suppressed)));
+            }
+        }
+    }
+}
+
+/// A name as part of the name of a metric: what is special in URLs is percent-encoded.
+fn encode(name: &str) -> String {
+    let mut encoded = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        let special = b"$&+,/:;=?@ \"<>#%{}|\\^~[]`".contains(&byte);
+        if special || !(0x20..=0x7f).contains(&byte) {
+            encoded.push_str(&format!("%{byte:02X}"));
+        } else {
+            encoded.push(char::from(byte));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_encoded() {
+        assert_eq!(encode("a b/c.d-e_f"), "a%20b%2Fc.d-e_f");
+        assert_eq!(encode("ä~"), "%C3%A4%7E");
+    }
+}

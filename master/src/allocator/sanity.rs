@@ -1,0 +1,211 @@
+//! Whether the accounts agree with each other.
+
+use std::collections::BTreeMap;
+
+use mesos::resources::{ResourceQuantities, Resources};
+use thiserror::Error;
+
+use super::agent::Agent;
+use super::core::Allocator;
+use super::framework::Framework;
+use super::role_tree::{Holdings, Role};
+use super::slots::Key;
+
+/// Two accounts that should agree and do not: a mistake in the allocator.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{what}: {actual}, but should be {expected}")]
+pub struct Inconsistency {
+    /// The account.
+    pub what: String,
+    /// What it says.
+    pub actual: String,
+    /// What follows from the other accounts.
+    pub expected: String,
+}
+
+/// Accounts as they follow from what agents say.
+#[derive(Default)]
+struct Expected {
+    total: ResourceQuantities,
+    roles: BTreeMap<Key<Role>, Amounts>,
+    /// Amounts, and on how many agents anything is held.
+    frameworks: BTreeMap<(Key<Role>, Key<Framework>), (ResourceQuantities, usize)>,
+}
+
+/// What a role holds: the role itself, and with the roles below it.
+#[derive(Default)]
+struct Amounts {
+    own: ResourceQuantities,
+    held: Holdings,
+    reserved: ResourceQuantities,
+    allocated: ResourceQuantities,
+}
+
+fn expect<T: PartialEq + std::fmt::Debug>(
+    what: impl FnOnce() -> String,
+    actual: &T,
+    expected: &T,
+) -> Result<(), Inconsistency> {
+    if actual == expected {
+        return Ok(());
+    }
+    Err(Inconsistency {
+        what: what(),
+        actual: format!("{actual:?}"),
+        expected: format!("{expected:?}"),
+    })
+}
+
+impl Allocator {
+    /// Derives all accounts anew from what the agents say, and compares. For tests and the
+    /// simulator: the cost grows with the cluster.
+    ///
+    /// # Errors
+    /// The first account that is wrong.
+    pub fn sanity_check(&self) -> Result<(), Inconsistency> {
+        let mut expected = Expected::default();
+        for (_, id, agent) in self.agents.iter() {
+            self.check_agent(id.as_str(), agent)?;
+            self.add_agent_accounts(agent, &mut expected);
+        }
+        expect(
+            || "total of the cluster".into(),
+            &self.total,
+            &expected.total,
+        )?;
+        for (key, role) in self.roles.iter() {
+            self.check_role(key, role, &expected)?;
+        }
+        self.check_frameworks(&expected)?;
+        self.check_filters()
+    }
+
+    fn check_agent(&self, id: &str, agent: &Agent) -> Result<(), Inconsistency> {
+        let sum: Resources = agent.held().values().sum();
+        expect(|| format!("held on {id}"), agent.held_total(), &sum)?;
+        let available = agent.expected_available();
+        expect(
+            || format!("available of {id}"),
+            agent.available(),
+            &available,
+        )?;
+        let held = agent.in_use().iter().all(|(framework, in_use)| {
+            let held = agent.held_by(framework);
+            held.is_some_and(|held| held.contains(in_use))
+        });
+        expect(|| format!("what is in use of {id} is held"), &held, &true)
+    }
+
+    fn add_agent_accounts(&self, agent: &Agent, expected: &mut Expected) {
+        expected.total += &agent.total().quantities();
+        for (path, reserved) in agent.total().reservations() {
+            for key in self.upwards(&path) {
+                expected.roles.entry(key).or_default().reserved += &reserved.quantities();
+            }
+        }
+        for (path, held) in agent.held_total().allocations() {
+            if let Some(key) = self.roles.key(&path) {
+                expected.roles.entry(key).or_default().own += &held.quantities();
+            }
+            let holdings = Holdings::of(&held);
+            for key in self.upwards(&path) {
+                let role = expected.roles.entry(key).or_default();
+                role.held.reserved += &holdings.reserved;
+                role.held.unreserved += &holdings.unreserved;
+            }
+        }
+        let in_use: Resources = agent.in_use().values().sum();
+        for (path, allocated) in in_use.allocations() {
+            for key in self.upwards(&path) {
+                let role = expected.roles.entry(key).or_default();
+                role.allocated += &Holdings::of(&allocated).unreserved;
+            }
+        }
+        for (id, held) in agent.held() {
+            for (path, held) in held.allocations() {
+                if let (Some(role), Some(framework)) =
+                    (self.roles.key(&path), self.frameworks.key(id))
+                {
+                    let account = expected.frameworks.entry((role, framework)).or_default();
+                    account.0 += &held.quantities();
+                    account.1 += 1;
+                }
+            }
+        }
+    }
+
+    /// A role, those above it, and the root.
+    fn upwards(&self, path: &str) -> Vec<Key<Role>> {
+        std::iter::successors(self.roles.key(path), |key| self.roles.get(*key)?.parent).collect()
+    }
+
+    fn check_role(
+        &self,
+        key: Key<Role>,
+        role: &Role,
+        expected: &Expected,
+    ) -> Result<(), Inconsistency> {
+        let path = &role.path;
+        let none = Amounts::default();
+        let wanted = expected.roles.get(&key).unwrap_or(&none);
+        expect(
+            || format!("held in role '{path}'"),
+            &role.held,
+            &wanted.held,
+        )?;
+        expect(
+            || format!("reserved for role '{path}'"),
+            &role.reserved,
+            &wanted.reserved,
+        )?;
+        expect(
+            || format!("allocated in role '{path}'"),
+            &role.allocated,
+            &wanted.allocated,
+        )?;
+        let sorted = self.role_sorter.contains(key);
+        expect(
+            || format!("role '{path}' is sorted"),
+            &sorted,
+            &(role.frameworks.len() > 0),
+        )?;
+        if let Some(held) = self.role_sorter.held(key) {
+            expect(|| format!("charge of role '{path}'"), held, &wanted.own)?;
+        }
+        Ok(())
+    }
+
+    fn check_frameworks(&self, expected: &Expected) -> Result<(), Inconsistency> {
+        for (role_key, role) in self.roles.iter() {
+            for (key, id, framework) in self.frameworks.iter() {
+                let account = expected.frameworks.get(&(role_key, key));
+                let (held, agents) = account.cloned().unwrap_or_default();
+                let what = || format!("framework {id} in role '{}'", role.path);
+                let holding = role.holders.get(&key).copied().unwrap_or(0);
+                expect(what, &holding, &agents)?;
+                let tracked = role.frameworks.contains(key);
+                let subscribed = framework.roles.contains(&*role.path);
+                expect(what, &tracked, &(subscribed || agents > 0))?;
+                if let Some(charge) = role.frameworks.held(key) {
+                    expect(what, charge, &held)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_filters(&self) -> Result<(), Inconsistency> {
+        let consistent = self.filters.is_consistent();
+        expect(|| "filters are consistent".into(), &consistent, &true)?;
+        for place in self.filters.places() {
+            let role = self.roles.get(place.role);
+            let framework = self.frameworks.get(place.framework);
+            let alive = self.agents.get(place.agent).is_some()
+                && role
+                    .zip(framework)
+                    .is_some_and(|(role, framework)| framework.roles.contains(&*role.path));
+            expect(|| format!("filter {place:?} is for someone"), &alive, &true)?;
+        }
+        Ok(())
+    }
+}

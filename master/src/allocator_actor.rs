@@ -1,0 +1,385 @@
+//! The actor around the allocator: takes facts from the master, decides when to run, and hands out.
+//!
+//! There is a run over all agents one allocation interval after the end of the one before, and a
+//! run over the agents that facts name as soon as the facts that already wait are taken in. So a
+//! burst of facts costs one run. Upstream: `initialize` and `generateOffers` of
+//! `src/master/allocator/mesos/hierarchical.cpp`.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use libprocess::metrics::Timer;
+use libprocess::{Context, Instant, Pid, Process, Runtime, SpawnError};
+use mesos::ids;
+use mesos::resources::{QuantitiesError, ResourceQuantities};
+
+use crate::actor::{AllocatorClient, MasterProcess};
+use crate::allocator::{
+    AgentCapabilities, Allocation, Allocator, AllocatorError, FrameworkOptions, Options,
+};
+use crate::core::effects::AllocatorCall;
+
+/// The id of the actor.
+const ALLOCATOR_PROCESS_ID: &str = "allocator";
+
+/// How often the values of the allocator's metrics are shown anew; computing them takes time
+/// proportional to the cluster.
+const METRICS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Queues facts for the allocator.
+#[derive(Clone)]
+pub struct AllocatorHandle {
+    pid: Pid<AllocatorProcess>,
+}
+
+impl AllocatorHandle {
+    /// Starts the allocator. It runs once it knows the master.
+    ///
+    /// # Errors
+    /// The runtime has an allocator already, or is shutting down.
+    pub fn spawn(
+        runtime: &Runtime,
+        options: Options,
+        weights: &BTreeMap<String, f64>,
+    ) -> Result<Self, SpawnError> {
+        let process = AllocatorProcess::new(runtime, options, weights);
+        let pid = runtime.spawn(ALLOCATOR_PROCESS_ID, process)?;
+        Ok(Self { pid })
+    }
+
+    /// Tells the allocator to whom it hands out.
+    pub fn set_master(&self, master: Pid<MasterProcess>) {
+        self.pid
+            .dispatch(move |allocator, _| allocator.master = Some(master));
+    }
+}
+
+impl AllocatorClient for AllocatorHandle {
+    fn call(&self, call: AllocatorCall) {
+        self.pid
+            .dispatch(move |allocator, ctx| allocator.on_call(call, ctx));
+    }
+}
+
+/// The allocator actor.
+pub struct AllocatorProcess {
+    core: Allocator,
+    master: Option<Pid<MasterProcess>>,
+    /// When a run was asked for that has not begun.
+    requested: Option<Instant>,
+    metrics: AllocatorMetrics,
+}
+
+struct AllocatorMetrics {
+    metrics: libprocess::Metrics,
+    run: Timer,
+    latency: Timer,
+    shown: HashSet<String>,
+    shown_at: Option<Instant>,
+}
+
+impl AllocatorProcess {
+    fn new(runtime: &Runtime, options: Options, weights: &BTreeMap<String, f64>) -> Self {
+        let metrics = runtime.metrics().clone();
+        let mut core = Allocator::new(options);
+        let weights = weights
+            .iter()
+            .map(|(role, weight)| (role.as_str(), *weight));
+        if let Err(error) = core.update_weights(weights) {
+            tracing::error!("Ignoring weights: {error}");
+        }
+        Self {
+            core,
+            master: None,
+            requested: None,
+            metrics: AllocatorMetrics {
+                run: metrics.timer("allocator/mesos/allocation_run"),
+                latency: metrics.timer("allocator/mesos/allocation_run_latency"),
+                metrics,
+                shown: HashSet::new(),
+                shown_at: None,
+            },
+        }
+    }
+
+    fn on_call(&mut self, call: AllocatorCall, ctx: &mut Context<Self>) {
+        let now = ctx.now().unix();
+        if let Err(error) = apply(&mut self.core, call, now) {
+            // Facts about frameworks and agents that were just removed may cross their removal.
+            tracing::warn!("The allocator refused a fact: {error}");
+        }
+        if self.requested.is_none() && self.core.run_requested() {
+            self.requested = Some(ctx.now());
+            // At the back of the queue, so that facts that wait already take part in the run.
+            ctx.pid().dispatch(Self::run_requested);
+        }
+    }
+
+    fn run_requested(&mut self, ctx: &mut Context<Self>) {
+        let Some(requested) = self.requested.take() else {
+            return;
+        };
+        if self.core.run_requested() {
+            self.run(requested, Allocator::allocate_requested, ctx);
+        }
+    }
+
+    fn run_all(&mut self, ctx: &mut Context<Self>) {
+        self.requested = None;
+        self.run(ctx.now(), Allocator::allocate, ctx);
+        for name in ["allocator", "allocator/mesos"] {
+            let allocator = ctx.pid();
+            let name = format!("{name}/event_queue_dispatches");
+            let metrics = ctx.runtime().metrics();
+            metrics.pull_gauge(name, move || allocator.queued().dispatches as f64);
+        }
+        self.metrics.show(&self.core, ctx.now());
+        let interval = self.core.options().allocation_interval;
+        ctx.delay(interval, Self::run_all);
+    }
+
+    fn run(
+        &mut self,
+        requested: Instant,
+        allocate: impl FnOnce(&mut Allocator, Duration) -> Vec<Allocation>,
+        ctx: &Context<Self>,
+    ) {
+        let Some(master) = &self.master else {
+            return;
+        };
+        let begun = ctx.now();
+        self.metrics.latency.record(begun.duration_since(requested));
+        let allocations = allocate(&mut self.core, begun.unix());
+        self.metrics.run.record(ctx.now().duration_since(begun));
+        if allocations.is_empty() {
+            return;
+        }
+        master.dispatch(move |master, ctx| {
+            master.turn(ctx, |core, fx| {
+                for allocation in allocations {
+                    let (framework, offered) = hand_out(allocation);
+                    core.on_offer(&framework, offered, fx);
+                }
+            });
+        });
+    }
+}
+
+impl Process for AllocatorProcess {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        for name in ["allocator", "allocator/mesos"] {
+            let allocator = ctx.pid();
+            let name = format!("{name}/event_queue_dispatches");
+            let metrics = ctx.runtime().metrics();
+            metrics.pull_gauge(name, move || allocator.queued().dispatches as f64);
+        }
+        self.metrics.show(&self.core, ctx.now());
+        let interval = self.core.options().allocation_interval;
+        ctx.delay(interval, Self::run_all);
+    }
+}
+
+impl AllocatorMetrics {
+    /// Shows the present values, if it is time again, and drops metrics of what is gone.
+    fn show(&mut self, core: &Allocator, now: Instant) {
+        let recently = self
+            .shown_at
+            .is_some_and(|last| now.duration_since(last) < METRICS_INTERVAL);
+        if recently {
+            return;
+        }
+        self.shown_at = Some(now);
+        let mut shown = HashSet::new();
+        for (name, value) in core.metrics() {
+            self.metrics.push_gauge(name.clone()).set(value);
+            shown.insert(name);
+        }
+        for gone in self.shown.difference(&shown) {
+            self.metrics.remove(gone);
+        }
+        self.shown = shown;
+    }
+}
+
+/// Tells the allocator a fact.
+///
+/// # Errors
+/// The fact cannot be true as far as the allocator knows.
+pub(crate) fn apply(
+    core: &mut Allocator,
+    call: AllocatorCall,
+    now: Duration,
+) -> Result<(), AllocatorError> {
+    match call {
+        AllocatorCall::Recover { expected_agents } => {
+            core.recover(expected_agents, BTreeMap::new())
+        }
+        AllocatorCall::AddFramework {
+            id,
+            info,
+            used,
+            active,
+            suppressed,
+            constraints,
+        } => {
+            let used = used
+                .into_iter()
+                .map(|(agent, used)| (agent.as_str().into(), used))
+                .collect();
+            let options = options_of(suppressed, constraints);
+            core.add_framework(id.as_str().into(), &info, &used, active, options)
+        }
+        AllocatorCall::RemoveFramework(id) => core.remove_framework(&id.as_str().into()),
+        AllocatorCall::ActivateFramework(id) => core.activate_framework(&id.as_str().into()),
+        AllocatorCall::DeactivateFramework(id) => core.deactivate_framework(&id.as_str().into()),
+        AllocatorCall::UpdateFramework {
+            id,
+            info,
+            suppressed,
+            constraints,
+        } => {
+            let options = options_of(suppressed, constraints);
+            core.update_framework(&id.as_str().into(), &info, options)
+        }
+        AllocatorCall::RequestResources {
+            framework,
+            requests,
+        } => core.request_resources(&framework.as_str().into(), &requests),
+        AllocatorCall::SuppressOffers { framework, roles } => {
+            core.suppress_offers(&framework.as_str().into(), &roles)
+        }
+        AllocatorCall::ReviveOffers { framework, roles } => {
+            core.revive_offers(&framework.as_str().into(), &roles)
+        }
+        AllocatorCall::Pause => {
+            core.pause();
+            Ok(())
+        }
+        AllocatorCall::Resume => {
+            core.resume();
+            Ok(())
+        }
+        other => apply_to_agents(core, other, now),
+    }
+}
+
+fn apply_to_agents(
+    core: &mut Allocator,
+    call: AllocatorCall,
+    now: Duration,
+) -> Result<(), AllocatorError> {
+    match call {
+        AllocatorCall::AddAgent {
+            id,
+            info,
+            capabilities,
+            total,
+            used,
+        } => {
+            let used = used
+                .into_iter()
+                .map(|(framework, used)| (framework.as_str().into(), used))
+                .collect();
+            let capabilities = AgentCapabilities::of(&capabilities.to_proto());
+            core.add_agent(id.as_str().into(), &info, capabilities, total, used)
+        }
+        AllocatorCall::RemoveAgent(id) => core.remove_agent(&id.as_str().into()),
+        AllocatorCall::UpdateAgent {
+            id,
+            info,
+            total,
+            capabilities,
+        } => {
+            let capabilities = capabilities.map(|known| AgentCapabilities::of(&known.to_proto()));
+            core.update_agent(&id.as_str().into(), &info, total, capabilities)
+        }
+        AllocatorCall::ActivateAgent(id) => core.activate_agent(&id.as_str().into()),
+        AllocatorCall::DeactivateAgent(id) => core.deactivate_agent(&id.as_str().into()),
+        other => apply_to_resources(core, other, now),
+    }
+}
+
+fn apply_to_resources(
+    core: &mut Allocator,
+    call: AllocatorCall,
+    now: Duration,
+) -> Result<(), AllocatorError> {
+    match call {
+        AllocatorCall::UpdateAllocation {
+            framework,
+            agent,
+            offered,
+            conversions,
+        } => core.update_allocation(
+            &framework.as_str().into(),
+            &agent.as_str().into(),
+            &offered,
+            &conversions,
+        ),
+        AllocatorCall::TransitionOfferedToAllocated {
+            framework,
+            agent,
+            resources,
+        } => core.transition_offered_to_allocated(
+            &framework.as_str().into(),
+            &agent.as_str().into(),
+            &resources,
+        ),
+        AllocatorCall::RecoverResources {
+            framework,
+            agent,
+            resources,
+            filters,
+            allocated,
+        } => core.recover_resources(
+            &framework.as_str().into(),
+            &agent.as_str().into(),
+            &resources,
+            filters.as_ref(),
+            allocated,
+            now,
+        ),
+        // Handled by the caller.
+        _ => Ok(()),
+    }
+}
+
+fn options_of(
+    suppressed_roles: BTreeSet<String>,
+    constraints: Option<std::sync::Arc<mesos::proto::scheduler::OfferConstraints>>,
+) -> FrameworkOptions {
+    FrameworkOptions {
+        suppressed_roles,
+        offer_constraints: constraints.map(std::sync::Arc::unwrap_or_clone),
+    }
+}
+
+/// An allocation with the ids of the master.
+pub(crate) fn hand_out(
+    allocation: Allocation,
+) -> (ids::FrameworkId, crate::core::offers::OfferedResources) {
+    let framework = ids::FrameworkId::from(allocation.framework.to_string());
+    let resources = allocation
+        .resources
+        .into_iter()
+        .map(|(role, agents)| {
+            let agents = agents
+                .into_iter()
+                .map(|(agent, resources)| (ids::AgentId::from(agent.to_string()), resources))
+                .collect();
+            (role, agents)
+        })
+        .collect();
+    (framework, resources)
+}
+
+/// Reads `--min_allocatable_resources`: alternatives separated by `|`.
+///
+/// # Errors
+/// The first alternative that is not a list of amounts.
+pub fn parse_minimum(text: &str) -> Result<Vec<ResourceQuantities>, QuantitiesError> {
+    text.split('|')
+        .filter(|alternative| !alternative.trim().is_empty())
+        .map(ResourceQuantities::parse)
+        .collect()
+}
