@@ -1,0 +1,7 @@
+//! The agent.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mesos_agent::main(std::env::args().skip(1))
+}

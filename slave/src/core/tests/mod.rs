@@ -1,0 +1,6 @@
+mod drain;
+mod executors;
+mod harness;
+mod registration;
+mod status;
+mod tasks;
