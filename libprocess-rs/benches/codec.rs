@@ -15,7 +15,7 @@ use libprocess::fuzzing::{count_messages, encode_message};
 const MESSAGES: u64 = 100;
 
 fn upid(id: &str, port: u16) -> Upid {
-    Upid::new(id, std::net::SocketAddrV4::new([10, 0, 0, 7].into(), port))
+    Upid::new(id, ([10, 0, 0, 7], port))
 }
 
 fn buffer(body: &[u8]) -> BytesMut {

@@ -1,7 +1,7 @@
 //! How a runtime is set up.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -27,14 +27,16 @@ const MAX_WORKERS: usize = 1024;
 /// Settings of a [`Runtime`](crate::Runtime).
 #[derive(Clone)]
 pub struct RuntimeConfig {
-    /// The IPv4 address to listen on; default `0.0.0.0`.
-    pub ip: Ipv4Addr,
+    /// The address to listen on; default `0.0.0.0`. Peers of Mesos itself know IPv4 only.
+    pub ip: IpAddr,
     /// The port to listen on; default 0, which is any free port.
     pub port: u16,
     /// The IP in the addresses of the actors, if it is not the one listened on.
-    pub advertise_ip: Option<Ipv4Addr>,
+    pub advertise_ip: Option<IpAddr>,
     /// The port in the addresses of the actors, if it is not the one listened on.
     pub advertise_port: Option<u16>,
+    /// An IPv6 address of this host that containers may be told; never listened on.
+    pub ip6: Option<Ipv6Addr>,
     /// Threads, at least 1. With one, network and actors share it; else a quarter of them, at least one, is for the network and
     /// the rest for actors. Default: the number of CPUs, between 4 and 16.
     pub workers: usize,
@@ -71,10 +73,11 @@ pub trait LoggingControl: Send + Sync {
 impl Default for RuntimeConfig {
     fn default() -> Self {
         Self {
-            ip: Ipv4Addr::UNSPECIFIED,
+            ip: Ipv4Addr::UNSPECIFIED.into(),
             port: 0,
             advertise_ip: None,
             advertise_port: None,
+            ip6: None,
             workers: default_workers(),
             delegate: None,
             clock: Clock::system(),
@@ -126,7 +129,7 @@ impl RuntimeConfig {
     /// A configuration for `127.0.0.1` and a free port, as tests use it.
     pub fn loopback() -> Self {
         Self {
-            ip: Ipv4Addr::LOCALHOST,
+            ip: Ipv4Addr::LOCALHOST.into(),
             ..Self::default()
         }
     }
@@ -162,9 +165,10 @@ impl RuntimeConfig {
 
     /// Sets what the variable `name` (without prefix) stands for; the error says what was expected.
     fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
-        const IP: &str = "an IPv4 address";
+        const IP: &str = "an IP address";
         match name {
             "IP" => self.ip = value.parse().map_err(|_| IP)?,
+            "IP6" => self.ip6 = Some(value.parse().map_err(|_| "an IPv6 address")?),
             "PORT" => self.port = value.parse().map_err(|_| "a port from 0 to 65535")?,
             "ADVERTISE_IP" => self.advertise_ip = Some(value.parse().map_err(|_| IP)?),
             "ADVERTISE_PORT" => {
@@ -203,6 +207,7 @@ mod tests {
     fn reads_variables() {
         let config = from(&[
             ("LIBPROCESS_IP", "10.0.0.1"),
+            ("LIBPROCESS_IP6", "fe80::1"),
             ("LIBPROCESS_port", "5050"),
             ("LIBPROCESS_ADVERTISE_IP", "1.2.3.4"),
             ("LIBPROCESS_ADVERTISE_PORT", "80"),
@@ -213,8 +218,9 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(config.ip, Ipv4Addr::new(10, 0, 0, 1));
+        assert_eq!(config.ip6, "fe80::1".parse().ok());
         assert_eq!(config.port, 5050);
-        assert_eq!(config.advertise_ip, Some(Ipv4Addr::new(1, 2, 3, 4)));
+        assert_eq!(config.advertise_ip, Some(IpAddr::from([1, 2, 3, 4])));
         assert_eq!(config.advertise_port, Some(80));
         assert!(config.require_peer_address_ip_match);
         assert_eq!(config.workers, default_workers());
@@ -227,8 +233,8 @@ mod tests {
         };
         check(
             "LIBPROCESS_IP",
-            "::1",
-            "LIBPROCESS_IP='::1' is not valid: expected an IPv4 address",
+            "localhost",
+            "LIBPROCESS_IP='localhost' is not valid: expected an IP address",
         );
         check(
             "LIBPROCESS_PORT",

@@ -2,20 +2,20 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::sync::Arc;
 
 /// The address of an actor: its id and the advertised address of the runtime that hosts it.
 ///
-/// The text form is `id@ip:port`. The *empty* address (id `""`, `0.0.0.0:0`) stands for "no actor": it is what an unparsable
+/// The text form is `id@ip:port`; an IPv6 address, which upstream does not have, is written in brackets. The *empty* address (id `""`, `0.0.0.0:0`) stands for "no actor": it is what an unparsable
 /// sender becomes, and messages sent to it vanish.
 ///
 /// Upstream: `process::UPID` in `3rdparty/libprocess/include/process/pid.hpp`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Upid {
     id: Arc<str>,
-    address: SocketAddrV4,
+    address: SocketAddr,
 }
 
 /// Why a text is not an actor address.
@@ -27,8 +27,8 @@ pub enum UpidParseError {
     /// The text has no `:` between host and port.
     #[error("'{0}' has no ':' after the '@': expected id@ip:port")]
     MissingColon(String),
-    /// The host is not an IPv4 address, or no IPv4 address was found for the name.
-    #[error("'{host}' in '{text}' is not an IPv4 address")]
+    /// The host is not an IP address, or no address was found for the name.
+    #[error("'{host}' in '{text}' is not an IP address")]
     BadHost {
         /// The whole text.
         text: String,
@@ -47,10 +47,10 @@ pub enum UpidParseError {
 
 impl Upid {
     /// The address of the actor `id` at `address`.
-    pub fn new(id: impl Into<Arc<str>>, address: SocketAddrV4) -> Self {
+    pub fn new(id: impl Into<Arc<str>>, address: impl Into<SocketAddr>) -> Self {
         Self {
             id: id.into(),
-            address,
+            address: address.into(),
         }
     }
 
@@ -64,7 +64,7 @@ impl Upid {
     }
 
     /// The advertised address of the runtime that hosts the actor.
-    pub fn address(&self) -> SocketAddrV4 {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -78,30 +78,26 @@ impl Upid {
         !self.id.is_empty() && !self.address.ip().is_unspecified() && self.address.port() != 0
     }
 
-    /// Like parsing, but a host that is no IPv4 literal is looked up by name; the first IPv4 address is taken.
+    /// Like parsing, but a host that is no IP literal is looked up by name; the first IPv4 address is taken, or the first IPv6
+    /// address if there is no other.
     ///
     /// This blocks on DNS: for command lines and configuration, never for text that came from a peer.
     pub fn resolve(text: &str) -> Result<Self, UpidParseError> {
         parse(text, |host| {
-            host.parse()
-                .ok()
-                .or_else(|| lookup_ipv4(host).ok().flatten())
+            host.parse().ok().or_else(|| lookup(host).ok().flatten())
         })
     }
 }
 
-/// The first IPv4 address of a host name.
-pub(crate) fn lookup_ipv4(host: &str) -> std::io::Result<Option<Ipv4Addr>> {
-    let found = (host, 0).to_socket_addrs()?.find_map(|a| match a.ip() {
-        std::net::IpAddr::V4(ip) => Some(ip),
-        std::net::IpAddr::V6(_) => None,
-    });
-    Ok(found)
+/// The first IPv4 address of a host name; without any, the first IPv6 address.
+pub(crate) fn lookup(host: &str) -> std::io::Result<Option<IpAddr>> {
+    let found = (host, 0).to_socket_addrs()?.map(|address| address.ip());
+    Ok(found.min_by_key(IpAddr::is_ipv6))
 }
 
 impl Default for Upid {
     fn default() -> Self {
-        Self::new("", SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))
+        Self::new("", (Ipv4Addr::UNSPECIFIED, 0))
     }
 }
 
@@ -115,17 +111,13 @@ impl FromStr for Upid {
     }
 }
 
-fn parse(
-    text: &str,
-    resolve: impl FnOnce(&str) -> Option<Ipv4Addr>,
-) -> Result<Upid, UpidParseError> {
+fn parse(text: &str, resolve: impl FnOnce(&str) -> Option<IpAddr>) -> Result<Upid, UpidParseError> {
     let word = text.split_whitespace().next().unwrap_or_default();
     let (id, address) = word
         .split_once('@')
         .ok_or_else(|| UpidParseError::MissingAt(text.to_owned()))?;
-    let (host, port) = address
-        .split_once(':')
-        .ok_or_else(|| UpidParseError::MissingColon(text.to_owned()))?;
+    let (host, port) =
+        split_host(address).ok_or_else(|| UpidParseError::MissingColon(text.to_owned()))?;
     let ip = resolve(host).ok_or_else(|| UpidParseError::BadHost {
         text: text.to_owned(),
         host: host.to_owned(),
@@ -140,7 +132,15 @@ fn parse(
             text: text.to_owned(),
             port: port.to_owned(),
         })?;
-    Ok(Upid::new(id, SocketAddrV4::new(ip, port)))
+    Ok(Upid::new(id, SocketAddr::new(ip, port)))
+}
+
+/// Splits `ip:port`, or `[ip]:port` as an IPv6 address is written.
+fn split_host(address: &str) -> Option<(&str, &str)> {
+    match address.strip_prefix('[') {
+        Some(rest) => rest.split_once("]:"),
+        None => address.split_once(':'),
+    }
 }
 
 impl PartialOrd for Upid {
@@ -186,6 +186,10 @@ mod tests {
         check("@0.0.0.0:0", Some("@0.0.0.0:0"));
         check("a@1.2.3.4:5x", Some("a@1.2.3.4:5"));
         check("a@1.2.3.4:65535", Some("a@1.2.3.4:65535"));
+        check("a@[::1]:5", Some("a@[::1]:5"));
+        check("a@[fe80::0:1]:65535", Some("a@[fe80::1]:65535"));
+        check("a@[::1]", None);
+        check("a@[::1:5", None);
         check("", None);
         check("master", None);
         check("master@127.0.0.1", None);

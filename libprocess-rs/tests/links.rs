@@ -4,16 +4,16 @@
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{DEADLINE, Log, Recorder, block_on, loopback, record, start, sync, until};
 use libprocess::{Clock, Pid, RuntimeConfig, Upid};
 
-fn listen() -> (TcpListener, SocketAddrV4) {
+fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let address = listener.local_addr().unwrap();
     (listener, address)
 }
 

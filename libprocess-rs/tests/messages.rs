@@ -4,7 +4,7 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddrV4, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use libprocess::{Clock, Context, Process, RuntimeConfig, Upid};
 /// A peer that is no runtime: a listening socket.
 fn peer() -> (TcpListener, Upid) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address: SocketAddrV4 = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
     (listener, Upid::new("peer", address))
 }
 
@@ -51,6 +51,36 @@ fn a_message_leaves_exactly_as_from_upstream() {
     accept(&listener).read_exact(&mut received).unwrap();
     assert_eq!(String::from_utf8_lossy(&received), expected);
     assert_eq!(metric(&runtime, "libprocess/messages_sent"), 2.0);
+}
+
+#[test]
+fn crosses_ipv6_between_runtimes() {
+    let config = || RuntimeConfig {
+        ip: std::net::Ipv6Addr::LOCALHOST.into(),
+        ..loopback()
+    };
+    let (near, far) = (start(config()), start(config()));
+    let (pid, log) = record(&far, "receiver");
+    assert!(pid.upid().to_string().starts_with("receiver@[::1]:"));
+    let to: Upid = pid.upid().to_string().parse().unwrap();
+    let from = Upid::new("sender", near.address());
+    near.send(&from, &to, "note", Bytes::from("over six"));
+    log.wait_for(&["sender over six"]);
+}
+
+#[test]
+fn a_port_of_both_families_knows_ipv4_clients_by_their_address() {
+    let runtime = start(RuntimeConfig {
+        ip: std::net::Ipv6Addr::UNSPECIFIED.into(),
+        advertise_ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+        require_peer_address_ip_match: true,
+        ..loopback()
+    });
+    let (_pid, log) = record(&runtime, "receiver");
+    let mut client = Client::connect(runtime.address());
+    client.send(post("/receiver/note", FROM, "over four"));
+    assert_eq!(client.response().code(), 202);
+    log.wait_for(&["sender over four"]);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! The name of an address.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
 /// The name that the system's resolver knows for `ip`, or else the address itself.
 ///
 /// Upstream ends when there is no name; an address serves as well for everything but display.
 #[must_use]
-pub(crate) fn of(ip: Ipv4Addr) -> String {
+pub(crate) fn of(ip: IpAddr) -> String {
     let known = std::fs::read_to_string("/etc/hosts")
         .ok()
         .and_then(|hosts| in_hosts(&hosts, ip))
@@ -19,17 +19,17 @@ pub(crate) fn of(ip: Ipv4Addr) -> String {
 }
 
 /// The first name of `ip` in the text of a hosts file.
-fn in_hosts(hosts: &str, ip: Ipv4Addr) -> Option<String> {
+fn in_hosts(hosts: &str, ip: IpAddr) -> Option<String> {
     hosts.lines().find_map(|line| {
         let line = line.split('#').next()?;
         let mut words = line.split_whitespace();
-        let address: Ipv4Addr = words.next()?.parse().ok()?;
+        let address: IpAddr = words.next()?.parse().ok()?;
         (address == ip).then(|| words.next().map(str::to_owned))?
     })
 }
 
 /// Asks the system's resolver, DNS included.
-fn resolve(ip: Ipv4Addr) -> Option<String> {
+fn resolve(ip: IpAddr) -> Option<String> {
     let output = Command::new("getent")
         .args(["hosts", &ip.to_string()])
         .stderr(Stdio::null())

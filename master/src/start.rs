@@ -1,6 +1,7 @@
 //! Starting the master: as a program, or embedded in another one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -65,6 +66,11 @@ pub enum StartError {
     /// The port cannot be listened on.
     #[error("--ip, --port: {0} (allowed: an address of this host and a free port)")]
     Runtime(#[from] libprocess::StartError),
+    /// The announced address would be an IPv6 one.
+    #[error(
+        "--ip, --advertise_ip: {0} cannot be announced (allowed: an IPv4 address, which is all that schedulers and agents of Mesos read)"
+    )]
+    Ipv6(IpAddr),
     /// The runtime ended while the master was starting.
     #[error(transparent)]
     Spawn(#[from] libprocess::SpawnError),
@@ -75,7 +81,7 @@ pub struct RunningMaster {
     /// The runtime of the master and its helpers.
     pub runtime: Runtime,
     /// Where it listens, as told to others.
-    pub address: std::net::SocketAddrV4,
+    pub address: SocketAddr,
     /// The master actor.
     pub pid: Pid<MasterProcess>,
     exit: watch::Receiver<Option<String>>,
@@ -101,9 +107,9 @@ impl RunningMaster {
 #[must_use]
 pub fn runtime_config(flags: &MasterFlags, config: RuntimeConfig) -> RuntimeConfig {
     RuntimeConfig {
-        ip: flags.ip.unwrap_or(config.ip),
+        ip: flags.ip.map_or(config.ip, IpAddr::V4),
         port: flags.port,
-        advertise_ip: flags.advertise_ip.or(config.advertise_ip),
+        advertise_ip: flags.advertise_ip.map(IpAddr::V4).or(config.advertise_ip),
         advertise_port: flags.advertise_port.or(config.advertise_port),
         delegate: Some(MASTER_PROCESS_ID.to_owned()),
         ..config
@@ -154,7 +160,7 @@ fn spawn(
     domain: Option<proto::DomainInfo>,
     logging: Option<Arc<dyn LoggingControl>>,
 ) -> Result<Spawned, StartError> {
-    let info = master_info(&flags, runtime, domain);
+    let info = master_info(&flags, runtime.address(), domain)?;
     let (contender, detector) = election(&flags, runtime, &info)?;
     let weights = match flags.weights.as_deref().map(parse_weights) {
         Some(Ok(weights)) => weights,
@@ -276,17 +282,19 @@ fn prepare_work_dir(path: &Path) -> Result<(), StartError> {
 
 fn master_info(
     flags: &MasterFlags,
-    runtime: &Runtime,
+    address: SocketAddr,
     domain: Option<proto::DomainInfo>,
-) -> proto::MasterInfo {
-    let address = runtime.address();
-    let ip = *address.ip();
+) -> Result<proto::MasterInfo, StartError> {
+    let SocketAddr::V4(address) = address else {
+        return Err(StartError::Ipv6(address.ip()));
+    };
+    let ip: Ipv4Addr = *address.ip();
     let hostname = match &flags.hostname {
         Some(hostname) => hostname.clone(),
-        None if flags.hostname_lookup => hostname::of(ip),
+        None if flags.hostname_lookup => hostname::of(ip.into()),
         None => ip.to_string(),
     };
-    proto::MasterInfo {
+    Ok(proto::MasterInfo {
         id: Uuid::new_v4().to_string(),
         ip: network_order(ip),
         port: u32::from(address.port()),
@@ -300,7 +308,7 @@ fn master_info(
         }),
         domain,
         capabilities: master_capabilities(),
-    }
+    })
 }
 
 /// Runs a master until it ends or is told to. `arguments` come without the program's name.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -330,7 +330,7 @@ async fn authentication_is_refused_politely() {
 }
 
 /// Sends a request and reads what comes within a moment, without waiting for the end of a stream.
-fn request(address: SocketAddrV4, text: &str, until: &str) -> String {
+fn request(address: SocketAddr, text: &str, until: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(10)))

@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn messages_that_do_not_parse_are_counted_and_dropped() {
         let runtime = Runtime::start(RuntimeConfig {
-            ip: Ipv4Addr::LOCALHOST,
+            ip: Ipv4Addr::LOCALHOST.into(),
             ..RuntimeConfig::default()
         })
         .unwrap();

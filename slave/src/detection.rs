@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -49,7 +49,7 @@ pub enum DetectionError {
     #[error(
         "failed to look up the host name of {0}; give it with --hostname, or use the address with --no-hostname_lookup"
     )]
-    Hostname(Ipv4Addr),
+    Hostname(IpAddr),
     /// `--ip_discovery_command` cannot be run, or its output is no address.
     #[error("--ip_discovery_command={command}: {reason}")]
     IpDiscovery {
@@ -164,7 +164,7 @@ fn keep(total: u64, reserve: u64) -> u64 {
 pub(crate) fn hostname(
     given: Option<&str>,
     lookup: bool,
-    ip: Ipv4Addr,
+    ip: IpAddr,
 ) -> Result<String, DetectionError> {
     match given {
         Some(name) => Ok(name.to_owned()),
@@ -174,7 +174,7 @@ pub(crate) fn hostname(
 }
 
 /// The name of an address, by all the ways that this machine is set up to find it.
-fn reverse_lookup(ip: Ipv4Addr) -> Option<String> {
+fn reverse_lookup(ip: IpAddr) -> Option<String> {
     let output = Command::new("getent")
         .arg("hosts")
         .arg(ip.to_string())
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn names_of_the_host() {
-        let ip = Ipv4Addr::LOCALHOST;
+        let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
         assert_eq!(hostname(Some("h"), true, ip).unwrap(), "h");
         assert_eq!(hostname(None, false, ip).unwrap(), "127.0.0.1");
     }

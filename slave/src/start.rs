@@ -1,6 +1,6 @@
 //! Putting an agent together, and taking it apart.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -105,7 +105,7 @@ pub struct RunningAgent {
     /// What it runs on.
     pub runtime: Runtime,
     /// The address it is known by.
-    pub address: SocketAddrV4,
+    pub address: SocketAddr,
     /// The agent actor.
     pub upid: Upid,
     pid: Pid<AgentActor>,
@@ -195,7 +195,7 @@ fn launch(flags: AgentFlags, config: RuntimeConfig) -> Result<RunningAgent, Star
     let runtime = Runtime::start(RuntimeConfig {
         ip: listen_ip(&flags)?.unwrap_or(config.ip),
         port: flags.port,
-        advertise_ip: flags.advertise_ip.or(config.advertise_ip),
+        advertise_ip: flags.advertise_ip.map(IpAddr::V4).or(config.advertise_ip),
         advertise_port: flags.advertise_port.or(config.advertise_port),
         delegate: Some(DELEGATE.to_owned()),
         ..config
@@ -205,7 +205,7 @@ fn launch(flags: AgentFlags, config: RuntimeConfig) -> Result<RunningAgent, Star
         info.hostname = detection::hostname(
             flags.hostname.as_deref(),
             flags.hostname_lookup,
-            *address.ip(),
+            address.ip(),
         )?;
         info.port = Some(i32::from(runtime.bound_address().port()));
         assemble(&flags, &master, info, &runtime)
@@ -216,11 +216,11 @@ fn launch(flags: AgentFlags, config: RuntimeConfig) -> Result<RunningAgent, Star
     started
 }
 
-fn listen_ip(flags: &AgentFlags) -> Result<Option<Ipv4Addr>, StartError> {
+fn listen_ip(flags: &AgentFlags) -> Result<Option<IpAddr>, StartError> {
     match (&flags.ip, &flags.ip_discovery_command) {
         (Some(_), Some(_)) => Err(StartError::TwoAddresses),
-        (None, Some(command)) => Ok(Some(detection::discover_ip(command)?)),
-        (ip, None) => Ok(*ip),
+        (None, Some(command)) => Ok(Some(detection::discover_ip(command)?.into())),
+        (ip, None) => Ok(ip.map(IpAddr::V4)),
     }
 }
 
@@ -330,7 +330,7 @@ fn http_state(
 
 fn configure(flags: &AgentFlags, info: proto::SlaveInfo, pid: Upid) -> AgentConfig {
     AgentConfig {
-        ip: *pid.address().ip(),
+        ip: pid.address().ip(),
         info,
         pid,
         version: VERSION.to_owned(),

@@ -1,6 +1,6 @@
 //! The listening port: accepts connections, looks at the first head of each, and decides who serves it.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -134,7 +134,7 @@ async fn serve_web(
     web: &OnceCell<WebService>,
     stream: Box<dyn ByteStream>,
     buffer: BytesMut,
-    peer: Option<SocketAddrV4>,
+    peer: Option<SocketAddr>,
 ) {
     match web.get_or_try_init(|| web::service(inner)).await {
         Ok(service) => service(Rewind::new(buffer, stream), peer).await,

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -34,7 +34,7 @@ pub(super) async fn serve(
     inner: Arc<Inner>,
     stream: Box<dyn ByteStream>,
     ahead: BytesMut,
-    peer: Option<SocketAddrV4>,
+    peer: Option<SocketAddr>,
 ) {
     let connection = Connection {
         reader: Reader::new(inner.limits, ahead),
@@ -51,7 +51,7 @@ pub(super) async fn serve(
 
 struct Connection {
     inner: Arc<Inner>,
-    peer: Option<SocketAddrV4>,
+    peer: Option<SocketAddr>,
     reader: Reader,
     watchdog: Watchdog,
     output: Output,
@@ -267,7 +267,7 @@ async fn write_stream(
 }
 
 /// Hands a message to its receiver. The answer means no more than that it was queued.
-pub(super) async fn deliver(inner: &Inner, message: Message, peer: Option<SocketAddrV4>) -> Answer {
+pub(super) async fn deliver(inner: &Inner, message: Message, peer: Option<SocketAddr>) -> Answer {
     let Message {
         from,
         to,
@@ -296,7 +296,7 @@ pub(super) async fn deliver(inner: &Inner, message: Message, peer: Option<Socket
     Answer::ACCEPTED
 }
 
-async fn serve_plain(inner: &Inner, plain: PlainRequest, peer: Option<SocketAddrV4>) -> Response {
+async fn serve_plain(inner: &Inner, plain: PlainRequest, peer: Option<SocketAddr>) -> Response {
     let (path, query) = match plain.target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (plain.target.as_str(), None),
@@ -309,7 +309,7 @@ async fn serve_plain(inner: &Inner, plain: PlainRequest, peer: Option<SocketAddr
     request.query = parsed;
     request.headers = plain.headers;
     request.body = plain.body;
-    request.peer = peer.map(Into::into);
+    request.peer = peer;
     let target = target(inner, path).await;
     if let Target::Route {
         streaming: true, ..

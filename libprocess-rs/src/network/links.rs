@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::Upid;
@@ -13,7 +13,7 @@ pub(crate) struct Links {
     /// Linkers by linkee; a linkee of another runtime is also in `remote`.
     linkers: HashMap<Upid, HashSet<Arc<str>>>,
     linkees: HashMap<Arc<str>, HashSet<Upid>>,
-    remote: HashMap<SocketAddrV4, HashSet<Upid>>,
+    remote: HashMap<SocketAddr, HashSet<Upid>>,
 }
 
 /// An exited event to be delivered: the linker's id and the linkee.
@@ -42,7 +42,7 @@ impl Links {
     }
 
     /// The connection to a runtime broke: all linkees there count as ended.
-    pub(crate) fn address_lost(&mut self, address: SocketAddrV4) -> Vec<Exit> {
+    pub(crate) fn address_lost(&mut self, address: SocketAddr) -> Vec<Exit> {
         let linkees = self.remote.remove(&address).unwrap_or_default();
         linkees
             .iter()

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -34,7 +34,7 @@ const DISCARD_BYTES: usize = 4096;
 
 /// The sockets of one runtime by destination.
 pub(crate) struct Sockets {
-    table: Mutex<HashMap<SocketAddrV4, Arc<Socket>>>,
+    table: Mutex<HashMap<SocketAddr, Arc<Socket>>>,
     max_queue_bytes: usize,
     counters: Arc<Counters>,
 }
@@ -61,7 +61,7 @@ struct Queue {
 
 /// Runs one new socket; to be spawned on a network worker.
 pub(crate) struct Writer {
-    to: SocketAddrV4,
+    to: SocketAddr,
     socket: Arc<Socket>,
 }
 
@@ -78,7 +78,7 @@ impl Sockets {
     #[must_use = "a new socket needs its writer to be run"]
     pub(crate) fn send(
         &self,
-        to: SocketAddrV4,
+        to: SocketAddr,
         encode: impl FnOnce(&mut BytesMut),
     ) -> Option<Writer> {
         loop {
@@ -105,7 +105,7 @@ impl Sockets {
 
     /// Makes sure that a socket to `to` exists and stays. With `renew` it is a new one, which takes over what is queued.
     #[must_use = "a new socket needs its writer to be run"]
-    pub(crate) fn link(&self, to: SocketAddrV4, renew: bool) -> Option<Writer> {
+    pub(crate) fn link(&self, to: SocketAddr, renew: bool) -> Option<Writer> {
         let mut table = self.table.lock();
         let old = match renew {
             true => table.remove(&to),
@@ -124,8 +124,8 @@ impl Sockets {
     }
 
     fn socket(
-        table: &mut HashMap<SocketAddrV4, Arc<Socket>>,
-        to: SocketAddrV4,
+        table: &mut HashMap<SocketAddr, Arc<Socket>>,
+        to: SocketAddr,
     ) -> (Arc<Socket>, Option<Writer>) {
         match table.entry(to) {
             Entry::Occupied(entry) => (entry.get().clone(), None),
@@ -224,7 +224,7 @@ pub(crate) enum End {
 
 impl Writer {
     /// The destination of the socket.
-    pub(crate) fn to(&self) -> SocketAddrV4 {
+    pub(crate) fn to(&self) -> SocketAddr {
         self.to
     }
 

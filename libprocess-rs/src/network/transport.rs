@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,16 +23,16 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// All methods are called on threads of the runtime, within its tokio context.
 pub trait Transport: Send + Sync + 'static {
     /// Starts to listen. Port 0 stands for any free port.
-    fn bind(&self, address: SocketAddrV4) -> io::Result<Box<dyn Listener>>;
+    fn bind(&self, address: SocketAddr) -> io::Result<Box<dyn Listener>>;
 
     /// Opens a connection. A transport that can hang must fail in the end.
-    fn connect(&self, to: SocketAddrV4) -> BoxFuture<io::Result<Box<dyn ByteStream>>>;
+    fn connect(&self, to: SocketAddr) -> BoxFuture<io::Result<Box<dyn ByteStream>>>;
 }
 
 /// A listening port.
 pub trait Listener: Send {
     /// The address that is listened on.
-    fn local_address(&self) -> io::Result<SocketAddrV4>;
+    fn local_address(&self) -> io::Result<SocketAddr>;
 
     /// The next connection.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Box<dyn Incoming>>>;
@@ -41,13 +41,13 @@ pub trait Listener: Send {
 /// An accepted connection on its way to the thread that will serve it.
 pub trait Incoming: Send {
     /// The address of the client, if it has one.
-    fn peer(&self) -> Option<SocketAddrV4>;
+    fn peer(&self) -> Option<SocketAddr>;
 
     /// Makes the connection ready on the current thread.
     fn open(self: Box<Self>) -> io::Result<Box<dyn ByteStream>>;
 }
 
-/// The transport of production: TCP over IPv4, without Nagle's delay, with keep-alive probes.
+/// The transport of production: TCP, without Nagle's delay, with keep-alive probes.
 #[derive(Debug, Clone)]
 pub struct TcpTransport {
     /// How long a connect may take.
@@ -68,21 +68,21 @@ impl Default for TcpTransport {
 }
 
 impl Transport for TcpTransport {
-    fn bind(&self, address: SocketAddrV4) -> io::Result<Box<dyn Listener>> {
-        let socket = TcpSocket::new_v4()?;
+    fn bind(&self, address: SocketAddr) -> io::Result<Box<dyn Listener>> {
+        let socket = tcp_socket(address)?;
         socket.set_reuseaddr(true)?;
         // Accepted connections inherit it. It is what finds peers that vanished without a word.
         socket.set_keepalive(true)?;
-        socket.bind(address.into())?;
+        socket.bind(address)?;
         Ok(Box::new(TcpPort(socket.listen(LISTEN_BACKLOG)?)))
     }
 
-    fn connect(&self, to: SocketAddrV4) -> BoxFuture<io::Result<Box<dyn ByteStream>>> {
+    fn connect(&self, to: SocketAddr) -> BoxFuture<io::Result<Box<dyn ByteStream>>> {
         let timeout = self.connect_timeout;
         Box::pin(async move {
-            let socket = TcpSocket::new_v4()?;
+            let socket = tcp_socket(to)?;
             socket.set_keepalive(true)?;
-            let stream = tokio::time::timeout(timeout, socket.connect(to.into()))
+            let stream = tokio::time::timeout(timeout, socket.connect(to))
                 .await
                 .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             stream.set_nodelay(true)?;
@@ -95,8 +95,8 @@ impl Transport for TcpTransport {
 struct TcpPort(TcpListener);
 
 impl Listener for TcpPort {
-    fn local_address(&self) -> io::Result<SocketAddrV4> {
-        v4(self.0.local_addr()?).ok_or_else(|| io::ErrorKind::Unsupported.into())
+    fn local_address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Box<dyn Incoming>>> {
@@ -106,7 +106,7 @@ impl Listener for TcpPort {
             let stream = stream.into_std()?;
             let incoming: Box<dyn Incoming> = Box::new(TcpIncoming {
                 stream,
-                peer: v4(peer),
+                peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
             });
             Ok(incoming)
         })
@@ -115,12 +115,13 @@ impl Listener for TcpPort {
 
 struct TcpIncoming {
     stream: std::net::TcpStream,
-    peer: Option<SocketAddrV4>,
+    /// An IPv4 client of a port that listens on both is known by its IPv4 address.
+    peer: SocketAddr,
 }
 
 impl Incoming for TcpIncoming {
-    fn peer(&self) -> Option<SocketAddrV4> {
-        self.peer
+    fn peer(&self) -> Option<SocketAddr> {
+        Some(self.peer)
     }
 
     fn open(self: Box<Self>) -> io::Result<Box<dyn ByteStream>> {
@@ -130,9 +131,9 @@ impl Incoming for TcpIncoming {
     }
 }
 
-fn v4(address: std::net::SocketAddr) -> Option<SocketAddrV4> {
+fn tcp_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     match address {
-        std::net::SocketAddr::V4(address) => Some(address),
-        std::net::SocketAddr::V6(_) => None,
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
     }
 }

@@ -1,7 +1,7 @@
 //! Ordinary HTTP connections, served by actix-web.
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,8 +30,7 @@ use crate::runtime::Inner;
 use crate::wire::{Message, ReadError, gunzip, parse_sender, parse_target};
 
 /// Serves one connection until it is closed.
-pub(super) type WebService =
-    Rc<dyn Fn(Rewind, Option<SocketAddrV4>) -> LocalBoxFuture<'static, ()>>;
+pub(super) type WebService = Rc<dyn Fn(Rewind, Option<SocketAddr>) -> LocalBoxFuture<'static, ()>>;
 
 /// Sets actix-web up on the current worker.
 pub(super) async fn service(inner: Arc<Inner>) -> io::Result<WebService> {
@@ -60,7 +59,6 @@ pub(super) async fn service(inner: Arc<Inner>) -> io::Result<WebService> {
     Ok(Rc::new(move |stream, peer| {
         let service = service.clone();
         Box::pin(async move {
-            let peer = peer.map(Into::into);
             if let Err(error) = service.call((stream, Protocol::Http1, peer)).await {
                 tracing::debug!("An HTTP connection broke: {error}");
             }
@@ -136,11 +134,9 @@ async fn receive(inner: &Inner, web: &HttpRequest, sender: &[u8], body: Bytes) -
         name,
         body,
     };
-    let peer = web.peer_addr().and_then(|peer| match peer {
-        std::net::SocketAddr::V4(peer) => Some(peer),
-        std::net::SocketAddr::V6(_) => None,
-    });
-    deliver(inner, message, peer).await.into_response()
+    deliver(inner, message, web.peer_addr())
+        .await
+        .into_response()
 }
 
 async fn whole_body(

@@ -1,7 +1,7 @@
 //! The shared state of a runtime.
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -63,8 +63,9 @@ impl Counters {
 }
 
 pub(crate) struct Inner {
-    pub(crate) address: SocketAddrV4,
-    pub(crate) bound_address: SocketAddrV4,
+    pub(crate) address: SocketAddr,
+    pub(crate) bound_address: SocketAddr,
+    pub(crate) ip6: Option<Ipv6Addr>,
     pub(crate) delegate: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) header_timeout: Duration,
@@ -106,6 +107,7 @@ impl Inner {
         Self {
             address: addresses.advertised,
             bound_address: addresses.bound,
+            ip6: config.ip6,
             delegate: config.delegate,
             limits: Limits {
                 head_bytes: config.max_head_bytes,
@@ -333,30 +335,30 @@ async fn ended(mailbox: &dyn AnyMailbox) {
 
 /// What a runtime listens on, and what it tells others.
 pub(crate) struct Addresses {
-    bound: SocketAddrV4,
-    advertised: SocketAddrV4,
+    bound: SocketAddr,
+    advertised: SocketAddr,
 }
 
 impl Addresses {
     pub(crate) fn new(config: &RuntimeConfig, listener: &dyn Listener) -> Result<Self, StartError> {
         let bound = listener.local_address().map_err(|error| {
-            let address = SocketAddrV4::new(config.ip, config.port);
+            let address = SocketAddr::new(config.ip, config.port);
             StartError::Bind { address, error }
         })?;
-        let mut ip = config.advertise_ip.unwrap_or(*bound.ip());
+        let mut ip = config.advertise_ip.unwrap_or(bound.ip());
         if ip.is_unspecified() {
             ip = host_ip()?;
         }
         let port = config.advertise_port.unwrap_or(bound.port());
-        let advertised = SocketAddrV4::new(ip, port);
+        let advertised = SocketAddr::new(ip, port);
         Ok(Self { bound, advertised })
     }
 }
 
-fn host_ip() -> Result<Ipv4Addr, StartError> {
+fn host_ip() -> Result<IpAddr, StartError> {
     let name = nix::unistd::gethostname().unwrap_or_default();
     let name = name.to_string_lossy().into_owned();
-    let found = upid::lookup_ipv4(&name).ok().flatten();
+    let found = upid::lookup(&name).ok().flatten();
     found.ok_or(StartError::NoAddress(name))
 }
 

@@ -6,7 +6,7 @@ mod workers;
 use inner::Addresses;
 pub(crate) use inner::{Counters, Inner};
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,7 +33,7 @@ pub enum StartError {
     #[error("failed to listen on {address}: {error}")]
     Bind {
         /// The address.
-        address: SocketAddrV4,
+        address: SocketAddr,
         /// Why.
         #[source]
         error: std::io::Error,
@@ -42,9 +42,7 @@ pub enum StartError {
     #[error("failed to start a worker thread: {0}")]
     Thread(#[source] std::io::Error),
     /// The runtime listens on all addresses, and none was found to advertise.
-    #[error(
-        "no IPv4 address found for host name '{0}': set an address to listen on or to advertise"
-    )]
+    #[error("no IP address found for host name '{0}': set an address to listen on or to advertise")]
     NoAddress(String),
 }
 
@@ -86,13 +84,18 @@ impl Runtime {
     }
 
     /// The advertised address, which is that of all its actors.
-    pub fn address(&self) -> SocketAddrV4 {
+    pub fn address(&self) -> SocketAddr {
         self.inner.address
     }
 
     /// The address that is listened on.
-    pub fn bound_address(&self) -> SocketAddrV4 {
+    pub fn bound_address(&self) -> SocketAddr {
         self.inner.bound_address
+    }
+
+    /// The IPv6 address that was [configured](RuntimeConfig::ip6) for containers to be told.
+    pub fn ip6(&self) -> Option<Ipv6Addr> {
+        self.inner.ip6
     }
 
     /// A new id `prefix(N)`; N counts from 1 for each prefix.

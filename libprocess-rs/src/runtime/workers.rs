@@ -1,7 +1,7 @@
 //! The threads of a runtime: an actix System and its arbiters.
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle, ThreadId};
@@ -161,7 +161,7 @@ async fn prepare(
     config: &RuntimeConfig,
     arbiters: &mut Vec<Arbiter>,
 ) -> Result<Started, StartError> {
-    let address = SocketAddrV4::new(config.ip, config.port);
+    let address = SocketAddr::new(config.ip, config.port);
     let listener = config
         .transport
         .bind(address)

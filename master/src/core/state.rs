@@ -153,8 +153,8 @@ pub struct Agent {
 impl Agent {
     /// The machine it runs on: host name in lower case and address.
     #[must_use]
-    pub fn machine(&self) -> (String, std::net::Ipv4Addr) {
-        (self.info.hostname.to_lowercase(), *self.pid.address().ip())
+    pub fn machine(&self) -> (String, std::net::IpAddr) {
+        (self.info.hostname.to_lowercase(), self.pid.address().ip())
     }
 
     /// What all frameworks use on it.

@@ -20,7 +20,7 @@ mod synthesis;
 #[cfg(test)]
 mod tests;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +65,7 @@ pub struct AgentConfig {
     /// Where it listens.
     pub pid: Upid,
     /// The address its containers share with it.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// The version it reports to the master.
     pub version: String,
     /// Identifies the state of its resources; new at each start.

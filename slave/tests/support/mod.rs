@@ -260,7 +260,7 @@ impl Drop for Cluster {
     }
 }
 
-fn http(head: &str, body: &str, address: std::net::SocketAddrV4) -> (u16, String) {
+fn http(head: &str, body: &str, address: std::net::SocketAddr) -> (u16, String) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     let request = format!("{head}Host: {address}\r\nConnection: close\r\n\r\n{body}");

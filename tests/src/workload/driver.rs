@@ -16,7 +16,7 @@ const FAILOVER_TIMEOUT: Duration = Duration::from_secs(600);
 /// Starts the driver on a runtime of its own, on loopback.
 pub(super) fn start(master: &str, tasks: Tasks) -> (SchedulerDriver, Runtime) {
     let runtime = Runtime::start(RuntimeConfig {
-        ip: Ipv4Addr::LOCALHOST,
+        ip: Ipv4Addr::LOCALHOST.into(),
         ..RuntimeConfig::default()
     })
     .expect("no runtime");

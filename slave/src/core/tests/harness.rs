@@ -203,7 +203,7 @@ impl Harness {
                 ..Default::default()
             },
             pid: upid("slave(1)@10.0.0.2:5051"),
-            ip: Ipv4Addr::new(10, 0, 0, 2),
+            ip: Ipv4Addr::new(10, 0, 0, 2).into(),
             version: "1.11.0".to_owned(),
             resource_version: Uuid::from_u128(77),
             work_dir: PathBuf::from("/w"),
