@@ -78,7 +78,7 @@ pub use self::http::{
     BodyError, BodyStream, Help, Principal, Query, QueryError, Reply, Request, Response,
     RouteOptions, StreamWriter, WriteError, parse_path,
 };
-pub use actor::{Context, Gone, Pid, Process, QueuedEvents};
+pub use actor::{AskError, Context, Gone, Periodic, Pid, Process, QueuedEvents};
 pub use clock::{Clock, Elapsed, Instant, Sleep, Timer};
 pub use config::{ConfigError, LoggingControl, RuntimeConfig};
 pub use metrics::{Counter, Metrics, PushGauge};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Log, Recorder, block_on, loopback, record, start, sync, until};
-use libprocess::{Clock, Context, Gone, Process, RuntimeConfig, SpawnError, Upid};
+use libprocess::{AskError, Clock, Context, Gone, Process, RuntimeConfig, SpawnError, Upid};
 
 fn paused() -> RuntimeConfig {
     RuntimeConfig {
@@ -372,4 +372,77 @@ fn addresses_are_advertised() {
 
     let any = start(RuntimeConfig::default());
     assert!(!any.address().ip().is_unspecified());
+}
+
+#[test]
+fn an_ask_with_a_limit_ends_with_it() {
+    let clock = Clock::paused();
+    let runtime = start(RuntimeConfig {
+        clock: clock.clone(),
+        ..loopback()
+    });
+    let (pid, _) = record(&runtime, "recorder");
+    let limit = Duration::from_secs(5);
+    assert_eq!(block_on(pid.ask_within(&clock, limit, |_, _| 7)), Ok(7));
+
+    let (free, busy) = std::sync::mpsc::channel::<()>();
+    pid.dispatch(move |_, _| busy.recv().unwrap());
+    let slow = pid.ask_within(&clock, limit, |recorder, _| recorder.log.add("late"));
+    let advance = async {
+        while clock.next_deadline().is_none() {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(limit);
+    };
+    let (answer, ()) = block_on(async { tokio::join!(slow, advance) });
+    assert_eq!(answer, Err(AskError::TimedOut(limit)));
+
+    free.send(()).unwrap();
+    assert_eq!(block_on(pid.ask(|recorder, _| recorder.log.len())), Ok(1));
+    pid.terminate();
+    let gone = block_on(pid.ask_within(&clock, limit, |_, _| ()));
+    assert_eq!(gone, Err(AskError::Gone(Gone)));
+}
+
+#[test]
+fn a_deferred_call_is_a_later_turn_even_from_within() {
+    let runtime = start(loopback());
+    let (pid, log) = record(&runtime, "recorder");
+    let note = pid.defer(|recorder, _, line: &'static str| recorder.log.add(line));
+    pid.dispatch(move |recorder, _| {
+        note("deferred first");
+        note("deferred second");
+        recorder.log.add("the turn itself");
+    });
+    log.wait_for(&["the turn itself", "deferred first", "deferred second"]);
+}
+
+#[test]
+fn periodic_turns_keep_their_times_until_they_are_cancelled() {
+    let config = paused();
+    let clock = config.clock.clone();
+    let runtime = start(config);
+    let (pid, log) = record(&runtime, "recorder");
+    let periodic = block_on(pid.ask(|_, ctx| {
+        let start = ctx.now();
+        ctx.every(Duration::from_secs(10), move |recorder, ctx| {
+            let after = ctx.now().duration_since(start).as_secs();
+            recorder.log.add(after.to_string());
+        })
+    }))
+    .unwrap();
+    for seconds in [9, 1, 10, 35, 4, 1, 10] {
+        clock.advance(Duration::from_secs(seconds));
+        block_on(clock.settle());
+    }
+    // At 55 s the time of 30, 40 and 50 s is made up for once; the series goes on as if nothing had been.
+    assert_eq!(log.lines(), ["10", "20", "55", "60", "70"]);
+    clock.advance(Duration::from_secs(10));
+    periodic.cancel();
+    block_on(clock.settle());
+    let lines = log.len();
+    clock.advance(Duration::from_secs(100));
+    block_on(clock.settle());
+    assert_eq!(log.len(), lines);
+    assert_eq!(clock.next_deadline(), None);
 }

@@ -3,12 +3,14 @@
 mod context;
 mod host;
 mod mailbox;
+mod periodic;
 mod pid;
 mod registry;
 
 pub use context::Context;
 pub use mailbox::QueuedEvents;
-pub use pid::{Gone, Pid};
+pub use periodic::Periodic;
+pub use pid::{AskError, Gone, Pid};
 
 pub(crate) use host::start;
 pub(crate) use mailbox::{AnyMailbox, Event, HIGH_WATER_EVENTS, HttpEvent, Mailbox};

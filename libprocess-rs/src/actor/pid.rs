@@ -1,10 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::{AnyMailbox, Context, Event, Mailbox, Process, QueuedEvents};
-use crate::Upid;
+use crate::{Clock, Upid};
 
 /// A typed handle to an actor of this runtime, by which closures are run in its turns.
 ///
@@ -20,6 +21,17 @@ pub struct Pid<P: Process> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the actor has ended")]
 pub struct Gone;
+
+/// Why an actor did not answer [in time](Pid::ask_within).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The actor ended before it answered.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// The time was up. The turn is still run when it is its turn.
+    #[error("the actor did not answer within {0:?}")]
+    TimedOut(Duration),
+}
 
 impl<P: Process> Pid<P> {
     pub(crate) fn new(upid: Upid, mailbox: Arc<Mailbox<P>>) -> Self {
@@ -60,6 +72,40 @@ impl<P: Process> Pid<P> {
             let _ = tx.send(turn(process, ctx));
         });
         async move { rx.await.map_err(|_| Gone) }
+    }
+
+    /// Like [`ask`](Self::ask), but waits no longer than `limit` on `clock`.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub fn ask_within<R: Send + 'static>(
+        &self,
+        clock: &Clock,
+        limit: Duration,
+        turn: impl FnOnce(&mut P, &mut Context<P>) -> R + Send + 'static,
+    ) -> impl Future<Output = Result<R, AskError>> + Send + 'static {
+        let (answer, clock) = (self.ask(turn), clock.clone());
+        async move {
+            match clock.timeout(limit, answer).await {
+                Ok(answer) => Ok(answer?),
+                Err(_) => Err(AskError::TimedOut(limit)),
+            }
+        }
+    }
+
+    /// A callback that may be called on any thread and any number of times, each time queueing `turn` as an event of the actor.
+    /// Even when called within a turn of the same actor it does not run at once.
+    ///
+    /// Upstream: `process::defer`.
+    pub fn defer<A: Send + 'static>(
+        &self,
+        turn: impl Fn(&mut P, &mut Context<P>, A) + Send + Sync + 'static,
+    ) -> impl Fn(A) + Send + Sync + 'static {
+        let (pid, turn) = (self.clone(), Arc::new(turn));
+        move |argument| {
+            let turn = turn.clone();
+            pid.dispatch(move |process, ctx| turn(process, ctx, argument));
+        }
     }
 
     /// Ends the actor: events queued so far are discarded, then it is finalized.
