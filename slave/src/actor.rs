@@ -138,7 +138,7 @@ impl Process for AgentActor {
     }
 
     fn exited(&mut self, pid: &Upid, ctx: &mut Context<Self>) {
-        self.turn(ctx, |agent, _| agent.on_exited(pid));
+        self.turn(ctx, |agent, fx| agent.on_exited(pid, fx));
     }
 }
 

@@ -58,12 +58,14 @@ impl Agent {
         }
     }
 
-    /// The pid of the master was lost; the detector or the ping timeout will tell what that means.
-    pub fn on_exited(&mut self, pid: &Upid) {
-        if self.is_from_master(pid) {
-            warn!(
-                "Lost the connection to the master {pid}; waiting for a new master to be elected or a ping"
-            );
+    /// The connection to the master broke.
+    ///
+    /// Upstream waits for the detector or the ping timeout here, and so notices the restart of a master given by address only
+    /// after 75 seconds. Registering again at the known address costs one message per backoff.
+    pub fn on_exited(&mut self, pid: &Upid, fx: &mut dyn Effects) {
+        if self.is_from_master(pid) && self.state == AgentState::Running {
+            warn!("Lost the connection to the master {pid}; registering again");
+            self.on_master_detected(self.master.clone(), fx);
         }
     }
 
@@ -74,13 +76,10 @@ impl Agent {
         let Some(pid) = self.master.as_ref().map(|master| master.pid.clone()) else {
             return;
         };
-        let backoff = match self.registration_backoff {
-            None => {
-                fx.link(&pid);
-                self.config.registration_backoff_factor * 2
-            }
-            Some(backoff) => backoff * 2,
-        };
+        // With each attempt, because a failed one takes the link with it.
+        fx.link(&pid);
+        let last = self.registration_backoff;
+        let backoff = 2 * last.unwrap_or(self.config.registration_backoff_factor);
         let backoff = backoff.min(REGISTER_RETRY_INTERVAL_MAX);
         self.registration_backoff = Some(backoff);
 

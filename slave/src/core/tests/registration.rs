@@ -24,10 +24,9 @@ fn registers_with_doubling_waits() {
         Some(Duration::from_millis(500))
     );
     let mut waits = Vec::new();
-    for attempt in 0..8 {
+    for _ in 0..8 {
         let did = harness.time(&Timer::Registration);
-        let links = did.contains(&Did::Link(master()));
-        assert_eq!(links, attempt == 0, "linked once");
+        assert!(did.contains(&Did::Link(master())));
         assert!(matches!(
             sent(&did, &master())[..],
             [Message::RegisterSlave(_)]
@@ -105,6 +104,30 @@ fn pings_are_answered_and_keep_the_master() {
             [Message::ReregisterSlave(_)]
         ));
     }
+}
+
+#[test]
+fn a_broken_connection_to_the_master_is_registered_over_again() {
+    let mut harness = Harness::registered();
+    let stranger = upid("master@10.9.9.9:5050");
+    assert_eq!(
+        harness.event(|agent, fx| agent.on_exited(&stranger, fx)),
+        []
+    );
+    let did = harness.event(|agent, fx| agent.on_exited(&master(), fx));
+    assert!(started(&did, &Timer::Registration).is_some());
+    assert_eq!(harness.agent.state(), AgentState::Disconnected);
+    let did = harness.time(&Timer::Registration);
+    assert!(did.contains(&Did::Link(master())));
+    assert!(matches!(
+        sent(&did, &master())[..],
+        [Message::ReregisterSlave(_)]
+    ));
+    // An attempt against a dead master breaks its connection too; only the timer goes on.
+    assert_eq!(
+        harness.event(|agent, fx| agent.on_exited(&master(), fx)),
+        []
+    );
 }
 
 #[test]
