@@ -40,7 +40,7 @@ impl<P: Process> Context<P> {
             next: Arc::new(Mutex::new(None)),
         };
         let due = self.now() + period;
-        let first = self.repeat(due, period, periodic.clone(), Box::new(turn));
+        let first = self.repeat(due, period, periodic.clone(), turn);
         *periodic.next.lock() = Some(first);
         periodic
     }
@@ -50,7 +50,7 @@ impl<P: Process> Context<P> {
         due: Instant,
         period: Duration,
         periodic: Periodic,
-        mut turn: Box<dyn FnMut(&mut P, &mut Context<P>) + Send>,
+        mut turn: impl FnMut(&mut P, &mut Context<P>) + Send + 'static,
     ) -> Timer {
         self.delay(due.duration_since(self.now()), move |process, ctx| {
             turn(process, ctx);
