@@ -41,7 +41,7 @@ impl Process for CounterProcess {
 
 impl CounterProcess {
     fn show(&self) -> Reply {
-        Response::json(&serde_json::json!({
+        Response::json(serde_json::json!({
             "total": self.total,
             "last_second": self.last_second,
         }))
