@@ -8,9 +8,12 @@ pub mod duration;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;
+mod limiter;
 pub mod metrics;
 mod network;
+pub mod retry;
 mod runtime;
+mod sequence;
 mod upid;
 mod wire;
 
@@ -21,7 +24,9 @@ pub use self::http::{
 pub use actor::{AskError, Context, Gone, Periodic, Pid, Process, QueuedEvents};
 pub use clock::{Clock, Elapsed, Instant, Sleep, Timer};
 pub use config::{ConfigError, LoggingControl, RuntimeConfig};
+pub use limiter::RateLimiter;
 pub use metrics::{Counter, Metrics, PushGauge};
 pub use network::{BoxFuture, ByteStream, Incoming, Listener, TcpTransport, Transport};
 pub use runtime::{Runtime, SpawnError, StartError};
+pub use sequence::Sequence;
 pub use upid::{Upid, UpidParseError};
