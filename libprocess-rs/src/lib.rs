@@ -4,6 +4,7 @@ mod actor;
 mod builtin;
 mod clock;
 mod config;
+mod descriptor;
 pub mod duration;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -14,6 +15,7 @@ mod network;
 pub mod retry;
 mod runtime;
 mod sequence;
+pub mod subprocess;
 mod upid;
 mod wire;
 
