@@ -6,6 +6,7 @@ mod clock;
 mod config;
 mod descriptor;
 pub mod duration;
+pub mod file_watcher;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;

@@ -257,6 +257,7 @@ fn dropping_kills_only_if_wanted() {
 }
 
 #[test]
+#[expect(clippy::zombie_processes, reason = "it is reaped by its number")]
 fn reaps_by_number() {
     let reaper = Reaper::new(Clock::system());
     block_on(async {

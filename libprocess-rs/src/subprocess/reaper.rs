@@ -113,6 +113,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    #[expect(clippy::zombie_processes, reason = "it is reaped by its number")]
     async fn polls_where_there_is_no_pidfd() {
         let child = std::process::Command::new("/bin/sh")
             .args(["-c", "exit 7"])
