@@ -2,21 +2,44 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::actor::AnyMailbox;
+
 /// The address of an actor: its id and the advertised address of the runtime that hosts it.
 ///
-/// The text form is `id@ip:port`; an IPv6 address, which upstream does not have, is written in brackets. The *empty* address (id `""`, `0.0.0.0:0`) stands for "no actor": it is what an unparsable
-/// sender becomes, and messages sent to it vanish.
+/// The text form is `id@ip:port`; an IPv6 address, which upstream does not have, is written in brackets. The *empty* address
+/// (id `""`, `0.0.0.0:0`) stands for "no actor": it is what an unparsable sender becomes, and messages sent to it vanish.
+///
+/// Clones share one allocation.
 ///
 /// Upstream: `process::UPID` in `3rdparty/libprocess/include/process/pid.hpp`.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Upid {
-    id: Arc<str>,
+#[derive(Clone)]
+pub struct Upid(Arc<Inner>);
+
+struct Inner {
     address: SocketAddr,
+    id: Box<str>,
+    /// For the address that the actor's own runtime has made.
+    local: Option<Local>,
 }
+
+/// Where messages to an actor go, so that it need not be looked for by its id. It is a shortcut and no more: the actor may have
+/// ended, and another one may have its id.
+///
+/// A mailbox in turn holds addresses in the messages that wait in it; that cycle ends with the actor, which empties its mailbox.
+struct Local {
+    /// Two runtimes of one OS process reach each other by the network.
+    runtime: RuntimeId,
+    mailbox: Arc<dyn AnyMailbox>,
+}
+
+/// Identifies a runtime of this OS process for as long as it has actors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RuntimeId(pub(crate) usize);
 
 /// Why a text is not an actor address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,35 +70,57 @@ pub enum UpidParseError {
 
 impl Upid {
     /// The address of the actor `id` at `address`.
-    pub fn new(id: impl Into<Arc<str>>, address: impl Into<SocketAddr>) -> Self {
-        Self {
-            id: id.into(),
+    pub fn new(id: impl Into<Box<str>>, address: impl Into<SocketAddr>) -> Self {
+        Self(Arc::new(Inner {
             address: address.into(),
-        }
+            id: id.into(),
+            local: None,
+        }))
+    }
+
+    /// The address of an actor that `runtime` hosts.
+    pub(crate) fn local(
+        id: impl Into<Box<str>>,
+        address: SocketAddr,
+        runtime: RuntimeId,
+        mailbox: Arc<dyn AnyMailbox>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            address,
+            id: id.into(),
+            local: Some(Local { runtime, mailbox }),
+        }))
+    }
+
+    /// The mailbox of the actor if it is known and the actor is one of `runtime`.
+    pub(crate) fn mailbox(&self, runtime: RuntimeId) -> Option<&Arc<dyn AnyMailbox>> {
+        let local = self.0.local.as_ref()?;
+        (local.runtime == runtime).then_some(&local.mailbox)
+    }
+
+    /// True for clones of one address.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The id of the actor within its runtime, for example `slave(1)`.
     pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    pub(crate) fn shared_id(&self) -> &Arc<str> {
-        &self.id
+        &self.0.id
     }
 
     /// The advertised address of the runtime that hosts the actor.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address
     }
 
     /// True if id, IP and port are all empty. A partly empty address is neither empty nor [valid](Self::is_valid).
     pub fn is_empty(&self) -> bool {
-        self.id.is_empty() && self.address.ip().is_unspecified() && self.address.port() == 0
+        self.id().is_empty() && self.0.address.ip().is_unspecified() && self.0.address.port() == 0
     }
 
     /// True if a message can be sent there: the id is not empty, the IP is not `0.0.0.0` and the port is not 0.
     pub fn is_valid(&self) -> bool {
-        !self.id.is_empty() && !self.address.ip().is_unspecified() && self.address.port() != 0
+        !self.id().is_empty() && !self.0.address.ip().is_unspecified() && self.0.address.port() != 0
     }
 
     /// Like parsing, but a host that is no IP literal is looked up by name; the first IPv4 address is taken, or the first IPv6
@@ -143,6 +188,22 @@ fn split_host(address: &str) -> Option<(&str, &str)> {
     }
 }
 
+impl PartialEq for Upid {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other) || (self.id() == other.id() && self.address() == other.address())
+    }
+}
+
+impl Eq for Upid {}
+
+impl Hash for Upid {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Few actors of different runtimes have the same id.
+        self.id().hash(state);
+        self.0.address.port().hash(state);
+    }
+}
+
 impl PartialOrd for Upid {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
@@ -151,15 +212,14 @@ impl PartialOrd for Upid {
 
 impl Ord for Upid {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.address
-            .cmp(&other.address)
-            .then_with(|| self.id.cmp(&other.id))
+        let by_address = self.0.address.cmp(&other.0.address);
+        by_address.then_with(|| self.id().cmp(other.id()))
     }
 }
 
 impl fmt::Display for Upid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.id, self.address)
+        write!(f, "{}@{}", self.id(), self.address())
     }
 }
 

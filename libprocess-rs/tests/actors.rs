@@ -432,7 +432,10 @@ fn periodic_turns_keep_their_times_until_they_are_cancelled() {
     }))
     .unwrap();
     for seconds in [9, 1, 10, 35, 4, 1, 10] {
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        pid.dispatch(move |_, _| gone.recv().unwrap());
         clock.advance(Duration::from_secs(seconds));
+        go.send(()).unwrap();
         block_on(clock.settle());
     }
     // At 55 s the time of 30, 40 and 50 s is made up for once; the series goes on as if nothing had been.

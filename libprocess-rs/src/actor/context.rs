@@ -1,5 +1,6 @@
 //! What an actor can do in its turns.
 
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
@@ -11,12 +12,14 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::{AnyMailbox, HttpEvent, Mailbox, Pid, Process};
+use super::{AnyMailbox, Envelope, HttpEvent, Mailbox, Pid, Process};
 use crate::http::{Reply, ReplyKind, Request, Response, RouteOptions, RouteTable};
-use crate::{Instant, Runtime, Timer, Upid};
+use crate::runtime::Inner;
+use crate::{Instant, MessageName, Runtime, Timer, Upid};
 
 type MessageHandler<P> = Rc<dyn Fn(&mut P, &mut Context<P>, &Upid, Bytes)>;
 type RouteHandler<P> = Rc<dyn Fn(&mut P, &mut Context<P>, Request) -> Reply>;
@@ -30,10 +33,15 @@ pub struct Context<P: Process> {
     pid: Pid<P>,
     runtime: Runtime,
     routes: Arc<RouteTable>,
-    messages: HashMap<String, MessageHandler<P>>,
-    delegates: HashMap<String, Upid>,
-    handlers: HashMap<String, RouteHandler<P>>,
-    tasks: FuturesUnordered<ActorTask<P>>,
+    messages: HashMap<MessageName, MessageHandler<P>, RandomState>,
+    delegates: HashMap<MessageName, Upid, RandomState>,
+    handlers: HashMap<String, RouteHandler<P>, RandomState>,
+    /// Names of protobuf types by the function that makes them, which takes an allocation each time.
+    names: RefCell<HashMap<usize, MessageName, RandomState>>,
+    /// The last receiver whose address was text, and the address by which the runtime knows it.
+    known: RefCell<Option<(Upid, Upid)>>,
+    /// Made when first needed: an idle set is as large as the rest of an idle actor.
+    tasks: OnceCell<Box<FuturesUnordered<ActorTask<P>>>>,
 }
 
 impl<P: Process> Context<P> {
@@ -42,10 +50,12 @@ impl<P: Process> Context<P> {
             pid,
             runtime,
             routes,
-            messages: HashMap::new(),
-            delegates: HashMap::new(),
-            handlers: HashMap::new(),
-            tasks: FuturesUnordered::new(),
+            messages: HashMap::default(),
+            delegates: HashMap::default(),
+            handlers: HashMap::default(),
+            names: RefCell::default(),
+            known: RefCell::default(),
+            tasks: OnceCell::new(),
         }
     }
 
@@ -85,42 +95,77 @@ impl<P: Process> Context<P> {
         &mut self,
         handler: impl Fn(&mut P, &mut Context<P>, &Upid, M) + 'static,
     ) {
-        let name = M::full_name();
-        self.install_raw(&name, move |process, ctx, from, body| {
-            match M::decode(body) {
+        self.install_raw(
+            MessageName::of::<M>(),
+            move |process, ctx, from, body| match M::decode(body) {
                 Ok(message) => handler(process, ctx, from, message),
                 Err(error) => {
                     let (name, upid) = (M::full_name(), ctx.upid());
                     tracing::error!("{upid} dropped '{name}' from {from}: {error}");
                     ctx.runtime.inner().counters.undecodable.inc();
                 }
-            }
-        });
+            },
+        );
     }
 
     /// Installs the handler for messages of any form with the given name. Installing again replaces.
     pub fn install_raw(
         &mut self,
-        name: &str,
+        name: impl Into<MessageName>,
         handler: impl Fn(&mut P, &mut Context<P>, &Upid, Bytes) + 'static,
     ) {
-        self.messages.insert(name.to_owned(), Rc::new(handler));
+        self.messages.insert(name.into(), Rc::new(handler));
     }
 
     /// Passes messages with this name that have no handler on to another actor; the sender stays the original one.
-    pub fn delegate(&mut self, name: &str, to: Upid) {
-        self.delegates.insert(name.to_owned(), to);
+    pub fn delegate(&mut self, name: impl Into<MessageName>, to: Upid) {
+        self.delegates.insert(name.into(), to);
     }
 
     /// Sends a protobuf message by its full name. It is delivered at most once and in order; to a runtime that this one is not
     /// linked to, order holds while the connection is in use.
     pub fn send<M: prost::Message + prost::Name>(&self, to: &Upid, message: &M) {
-        self.runtime.send_message(self.upid(), to, message);
+        let name = self.name_of::<M>();
+        self.with_known(to, |inner, to| {
+            inner.send_proto(self.upid(), to, name, message)
+        });
+    }
+
+    /// Calls `send` with the address by which the runtime itself knows the actor, if it is one of this runtime.
+    ///
+    /// An actor that got the address of another one as text, such as that of its master, would else look for it by its id with
+    /// each message. Should the actor have ended since, the runtime looks for it then.
+    fn with_known(&self, to: &Upid, send: impl FnOnce(&Arc<Inner>, &Upid)) {
+        let inner = self.runtime.inner();
+        if to.mailbox(inner.id()).is_some() || !inner.is_local(to) {
+            return send(inner, to);
+        }
+        let mut known = self.known.borrow_mut();
+        match &*known {
+            Some((text, found)) if text.is_same(to) => send(inner, found),
+            _ => match inner.registry.get(to.id()) {
+                Some(actor) => {
+                    send(inner, &actor.upid);
+                    *known = Some((to.clone(), actor.upid));
+                }
+                None => send(inner, to),
+            },
+        }
+    }
+
+    fn name_of<M: prost::Name>(&self) -> MessageName {
+        // If two types have one such function, it makes the same name for both.
+        let key = M::full_name as fn() -> String as usize;
+        let mut names = self.names.borrow_mut();
+        names
+            .entry(key)
+            .or_insert_with(MessageName::of::<M>)
+            .clone()
     }
 
     /// Sends a message of any form.
-    pub fn send_raw(&self, to: &Upid, name: &str, body: Bytes) {
-        self.runtime.send(self.upid(), to, name, body);
+    pub fn send_raw(&self, to: &Upid, name: impl Into<MessageName> + AsRef<str>, body: Bytes) {
+        self.with_known(to, |inner, to| inner.send(self.upid(), to, name, body));
     }
 
     /// Asks for one [`Process::exited`] when the actor ends or, if it is in another runtime, when the connection to that
@@ -166,7 +211,7 @@ impl<P: Process> Context<P> {
         future: F,
         then: impl FnOnce(&mut P, &mut Context<P>, F::Output) + 'static,
     ) {
-        self.tasks.push(Box::pin(async move {
+        self.tasks().push(Box::pin(async move {
             let output = future.await;
             let then: Continuation<P> = Box::new(move |process, ctx| then(process, ctx, output));
             Some(then)
@@ -182,7 +227,7 @@ impl<P: Process> Context<P> {
     ) {
         let busy = self.runtime.inner().busy();
         let job = self.runtime.handle().spawn_blocking(work);
-        self.tasks.push(Box::pin(async move {
+        self.tasks().push(Box::pin(async move {
             let result = job.await;
             let then: Option<Continuation<P>> = match result {
                 Ok(output) => Some(Box::new(move |process, ctx| {
@@ -223,12 +268,19 @@ impl<P: Process> Context<P> {
         self.pid.terminate();
     }
 
+    fn tasks(&self) -> &FuturesUnordered<ActorTask<P>> {
+        self.tasks.get_or_init(Box::default)
+    }
+
     pub(crate) fn poll_futures(
         &mut self,
         task: &mut TaskContext<'_>,
     ) -> Poll<Option<Continuation<P>>> {
+        let Some(tasks) = self.tasks.get_mut() else {
+            return Poll::Ready(None);
+        };
         loop {
-            match self.tasks.poll_next_unpin(task) {
+            match tasks.poll_next_unpin(task) {
                 Poll::Ready(Some(Some(continuation))) => return Poll::Ready(Some(continuation)),
                 Poll::Ready(Some(None)) => {}
                 Poll::Ready(None) => return Poll::Ready(None),
@@ -237,15 +289,19 @@ impl<P: Process> Context<P> {
         }
     }
 
-    pub(crate) fn on_message(&mut self, process: &mut P, from: &Upid, name: &str, body: Bytes) {
-        if let Some(handler) = self.messages.get(name).cloned() {
-            handler(process, self, from, body);
-        } else if let Some(to) = self.delegates.get(name) {
-            self.runtime.send(from, to, name, body);
+    /// Serves a message and returns its sender.
+    pub(crate) fn on_message(&mut self, process: &mut P, envelope: Envelope) -> Upid {
+        let Envelope { from, name, body } = envelope;
+        // Cloned because the handler may install others in its place.
+        if let Some(handler) = self.messages.get(&name).cloned() {
+            handler(process, self, &from, body);
+        } else if let Some(to) = self.delegates.get(&name) {
+            self.runtime.send(&from, to, name, body);
         } else {
             let upid = self.upid();
             tracing::debug!("{upid} has no handler for '{name}' from {from}");
         }
+        from
     }
 
     pub(crate) fn on_http(&mut self, process: &mut P, event: HttpEvent) {
@@ -266,7 +322,7 @@ impl<P: Process> Context<P> {
             ReplyKind::Now(response) => {
                 let _ = reply.send(response);
             }
-            ReplyKind::Later(future) => self.tasks.push(Box::pin(async move {
+            ReplyKind::Later(future) => self.tasks().push(Box::pin(async move {
                 let _ = reply.send(future.await);
                 None
             })),
@@ -275,7 +331,8 @@ impl<P: Process> Context<P> {
 
     /// Removes the actor from the runtime once its last turn is over.
     pub(crate) fn end(&mut self) {
-        self.tasks = FuturesUnordered::new();
+        self.tasks = OnceCell::new();
+        self.routes.set_ready();
         self.mailbox().shut();
         let turns = self.mailbox().turns();
         self.runtime.inner().remove(self.upid(), turns);

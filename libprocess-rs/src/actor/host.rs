@@ -7,10 +7,17 @@ use std::task::{Context as TaskContext, Poll};
 use actix::fut::ActorFuture;
 use actix::{Actor as _, ActorContext, AsyncContext};
 
-use super::{AnyMailbox, Context, Event, Process};
+use smallvec::SmallVec;
+
+use super::{Context, Event, Mailbox, Process};
+use crate::Upid;
 
 /// After this many events the actor lets others on its thread have a turn.
-const EVENTS_PER_POLL: usize = 256;
+const EVENTS_PER_POLL: u64 = 256;
+
+/// The addresses of senders are dropped in portions of this size. A sender that is busy on another core uses the counter of its
+/// address for each message, so that touching it for each message here too would slow both down.
+const SENDERS_AT_ONCE: usize = 32;
 
 /// The actix actor that owns a process. Its events come through the mailbox of the process rather than through actix's own, so
 /// that they need no envelope each, can be listed and can be discarded by a termination.
@@ -24,7 +31,7 @@ impl<P: Process> actix::Actor for Host<P> {
     type Context = actix::Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.spawn(Pump { initialized: false });
+        ctx.spawn(Pump { turns: 0 });
     }
 }
 
@@ -36,7 +43,8 @@ pub(crate) fn start<P: Process>(process: P, ctx: Context<P>) {
 
 /// Feeds the events of the mailbox to the process for as long as it lives.
 struct Pump {
-    initialized: bool,
+    /// Taken so far; the first is that of `initialize`.
+    turns: u64,
 }
 
 /// Whether the actor goes on after a turn.
@@ -57,11 +65,18 @@ impl<P: Process> ActorFuture<Host<P>> for Pump {
         task: &mut TaskContext<'_>,
     ) -> Poll<()> {
         let mailbox = host.ctx.mailbox().clone();
-        mailbox.set_busy(true);
-        mailbox.register(task.waker());
-        let next = self.run(host, task);
+        mailbox.awake();
+        let turns = &mut self.turns;
+        let next = catch(host, |host| {
+            if *turns == 0 {
+                *turns = 1;
+                host.process.initialize(&mut host.ctx);
+                host.ctx.routes().set_ready();
+            }
+            host.run(&mailbox, task, turns)
+        });
+        mailbox.set_turns(*turns);
         if next == Next::Continue {
-            mailbox.set_busy(false);
             return Poll::Pending;
         }
         host.end(next);
@@ -70,83 +85,57 @@ impl<P: Process> ActorFuture<Host<P>> for Pump {
     }
 }
 
-impl Pump {
-    fn run<P: Process>(&mut self, host: &mut Host<P>, task: &mut TaskContext<'_>) -> Next {
-        if !self.initialized {
-            self.initialized = true;
-            let next = host.turn(|process, ctx| process.initialize(ctx));
-            host.ctx.routes().set_ready();
-            if next == Next::Panicked {
-                return next;
-            }
+/// Runs turns of an actor; a panic is reported and ends it.
+fn catch<P: Process>(host: &mut Host<P>, turns: impl FnOnce(&mut Host<P>) -> Next) -> Next {
+    match catch_unwind(AssertUnwindSafe(|| turns(host))) {
+        Ok(next) => next,
+        Err(panic) => {
+            host.report(&*panic);
+            Next::Panicked
         }
-        let mut budget = EVENTS_PER_POLL;
-        loop {
-            while budget > 0
-                && let Some(event) = host.ctx.mailbox().pop()
-            {
-                budget -= 1;
-                match host.serve(event) {
-                    Next::Continue => {}
-                    end => return end,
-                }
-            }
-            match host.poll_futures(task, &mut budget) {
-                Poll::Ready(Next::Continue) => {}
-                Poll::Ready(end) => return end,
-                Poll::Pending if budget > 0 && host.ctx.mailbox().len() > 0 => {}
-                Poll::Pending => break,
-            }
-            if budget == 0 {
-                break;
-            }
-        }
-        if budget == 0 {
-            task.waker().wake_by_ref();
-        }
-        Next::Continue
     }
 }
 
 impl<P: Process> Host<P> {
-    fn serve(&mut self, event: Event<P>) -> Next {
-        if matches!(event, Event::Terminate) {
-            return Next::Terminate;
+    /// Serves events, and what the futures of the actor have come to, until there is nothing more to do or others on this
+    /// thread must have a turn. Counts the turns.
+    fn run(&mut self, mailbox: &Mailbox<P>, task: &mut TaskContext<'_>, turns: &mut u64) -> Next {
+        let last = *turns + EVENTS_PER_POLL;
+        let mut served = SmallVec::<[Upid; SENDERS_AT_ONCE]>::new();
+        loop {
+            while *turns < last
+                && let Some(event) = mailbox.pop()
+            {
+                *turns += 1;
+                if matches!(event, Event::Terminate) {
+                    return Next::Terminate;
+                }
+                if served.len() == SENDERS_AT_ONCE {
+                    served.clear();
+                }
+                self.serve(event, &mut served);
+            }
+            if let Poll::Ready(Some(continuation)) = self.ctx.poll_futures(task) {
+                *turns += 1;
+                continuation(&mut self.process, &mut self.ctx);
+            } else if *turns < last && mailbox.sleep(task.waker(), *turns) {
+                return Next::Continue;
+            }
+            if *turns >= last {
+                task.waker().wake_by_ref();
+                return Next::Continue;
+            }
         }
-        self.turn(|process, ctx| match event {
-            Event::Message { from, name, body } => ctx.on_message(process, &from, &name, body),
+    }
+
+    fn serve(&mut self, event: Event<P>, served: &mut SmallVec<[Upid; SENDERS_AT_ONCE]>) {
+        let (process, ctx) = (&mut *self.process, &mut self.ctx);
+        match event {
+            Event::Message(envelope) => served.push(ctx.on_message(process, envelope)),
             Event::Dispatch(turn) => turn(process, ctx),
             Event::Http(event) => ctx.on_http(process, *event),
             Event::Exited(upid) => process.exited(&upid, ctx),
             Event::Terminate => {}
-        })
-    }
-
-    /// Polls the futures of the actor; ready if one has completed and its continuation has run.
-    fn poll_futures(&mut self, task: &mut TaskContext<'_>, budget: &mut usize) -> Poll<Next> {
-        let polled = catch_unwind(AssertUnwindSafe(|| self.ctx.poll_futures(task)));
-        match polled {
-            Ok(Poll::Ready(Some(continuation))) => {
-                *budget = budget.saturating_sub(1);
-                Poll::Ready(self.turn(continuation))
-            }
-            Ok(_) => Poll::Pending,
-            Err(panic) => {
-                self.report(&*panic);
-                Poll::Ready(Next::Panicked)
-            }
-        }
-    }
-
-    fn turn(&mut self, turn: impl FnOnce(&mut P, &mut Context<P>)) -> Next {
-        self.ctx.mailbox().count_turn();
-        let (process, ctx) = (&mut *self.process, &mut self.ctx);
-        match catch_unwind(AssertUnwindSafe(|| turn(process, ctx))) {
-            Ok(()) => Next::Continue,
-            Err(panic) => {
-                self.report(&*panic);
-                Next::Panicked
-            }
         }
     }
 
@@ -163,7 +152,10 @@ impl<P: Process> Host<P> {
 
     fn end(&mut self, why: Next) {
         if why == Next::Terminate {
-            self.turn(|process, ctx| process.finalize(ctx));
+            catch(self, |host| {
+                host.process.finalize(&mut host.ctx);
+                Next::Terminate
+            });
         }
         self.ctx.end();
     }

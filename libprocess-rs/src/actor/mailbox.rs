@@ -1,31 +1,33 @@
-//! The queue of events of one actor.
+//! The events of one actor.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 
 use bytes::Bytes;
-use futures::task::AtomicWaker;
-use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use super::queue::{Closed, Queue};
 use super::{Context, Process};
-use crate::Upid;
 use crate::http::{Request, Response};
+use crate::{MessageName, Upid};
 
 type Turn<P> = Box<dyn FnOnce(&mut P, &mut Context<P>) + Send>;
 
 /// What an actor can be asked to do.
 pub(crate) enum Event<P: Process> {
-    Message {
-        from: Upid,
-        name: Box<str>,
-        body: Bytes,
-    },
+    Message(Envelope),
     Dispatch(Turn<P>),
     Http(Box<HttpEvent>),
     Exited(Upid),
     Terminate,
+}
+
+/// A message on its way to an actor of this runtime.
+#[derive(Debug)]
+pub(crate) struct Envelope {
+    pub(crate) from: Upid,
+    pub(crate) name: MessageName,
+    pub(crate) body: Bytes,
 }
 
 /// A request on its way to a route. Dropping it unanswered gives the client a 500.
@@ -50,177 +52,107 @@ pub struct QueuedEvents {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Undelivered;
 
-/// The events of one actor in the order of their arrival.
-///
-/// Producers append to `back`; the consumer takes from `front` and swaps the two when `front` is empty, so that the actor does
-/// not contend with its senders for each event. The order of locking is `front`, then `back`.
+/// The queue of events of one actor, and how far the actor has come.
 pub(crate) struct Mailbox<P: Process> {
-    front: Mutex<VecDeque<Event<P>>>,
-    back: Mutex<Back<P>>,
-    len: AtomicUsize,
-    waker: AtomicWaker,
-    /// Told when a queue that was over the high-water mark has shrunk, and when the actor ends.
-    relieved: Notify,
-    ended: AtomicBool,
-    end: Notify,
-    busy: AtomicBool,
+    events: Queue<Event<P>>,
     turns: AtomicU64,
+    ended: AtomicBool,
+    /// Told when the actor has taken many events at once, and when it has ended.
+    changed: Notify,
 }
 
-struct Back<P: Process> {
-    events: VecDeque<Event<P>>,
-    open: bool,
-}
-
-/// Remote senders are held back while more events than this wait; each connection has at most one message in hand.
-pub(crate) const HIGH_WATER_EVENTS: usize = 65_536;
-
-/// Queues that once were longer than this give their memory back when they are drained.
-const KEPT_CAPACITY: usize = 1024;
+/// Remote senders are held back while this many events wait behind those that the actor has in hand, which are not more than
+/// this either; each connection has at most one message in hand.
+const HIGH_WATER_EVENTS: usize = 65_536;
 
 impl<P: Process> Mailbox<P> {
     pub(crate) fn new() -> Self {
         Self {
-            front: Mutex::new(VecDeque::new()),
-            back: Mutex::new(Back {
-                events: VecDeque::new(),
-                open: true,
-            }),
-            len: AtomicUsize::new(0),
-            waker: AtomicWaker::new(),
-            relieved: Notify::new(),
-            ended: AtomicBool::new(false),
-            end: Notify::new(),
-            busy: AtomicBool::new(true),
+            events: Queue::new(),
             turns: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            changed: Notify::new(),
         }
     }
 
     pub(crate) fn push(&self, event: Event<P>) -> Result<(), Undelivered> {
-        {
-            let mut back = self.back.lock();
-            if !back.open {
-                return Err(Undelivered);
-            }
-            back.events.push_back(event);
-            self.len.fetch_add(1, Ordering::Release);
-        }
-        self.waker.wake();
-        Ok(())
+        self.events.push(event).map_err(|_| Undelivered)
     }
 
+    /// The next event. For the actor itself, as what follows.
     pub(crate) fn pop(&self) -> Option<Event<P>> {
-        let mut front = self.front.lock();
-        if front.is_empty() {
-            if front.capacity() > KEPT_CAPACITY {
-                *front = VecDeque::new();
-            }
-            std::mem::swap(&mut *front, &mut self.back.lock().events);
+        if let Some(event) = self.events.pop() {
+            return Some(event);
         }
-        let event = front.pop_front()?;
-        if self.len.fetch_sub(1, Ordering::AcqRel) == HIGH_WATER_EVENTS {
-            self.relieved.notify_waiters();
+        if self.events.refill() >= HIGH_WATER_EVENTS {
+            self.changed.notify_waiters();
         }
-        Some(event)
+        self.events.pop()
     }
 
-    /// Closes the queue and puts the end where it belongs: first in line, or behind what is queued.
-    fn close(&self, inject: bool) {
-        let discarded = {
-            let mut front = self.front.lock();
-            let mut back = self.back.lock();
-            if !back.open && !inject {
-                return;
-            }
-            back.open = false;
-            let discarded = inject.then(|| {
-                let old = (
-                    std::mem::take(&mut *front),
-                    std::mem::take(&mut back.events),
-                );
-                self.len.store(0, Ordering::Release);
-                old
-            });
-            back.events.push_back(Event::Terminate);
-            self.len.fetch_add(1, Ordering::Release);
-            discarded
-        };
-        drop(discarded);
-        self.relieved.notify_waiters();
-        self.waker.wake();
+    /// Sleeps until there are events. False if there are some by now. `turns` are all that the actor has had in its life.
+    pub(crate) fn sleep(&self, waker: &Waker, turns: u64) -> bool {
+        self.set_turns(turns);
+        self.events.sleep(waker)
+    }
+
+    /// The actor is running.
+    pub(crate) fn awake(&self) {
+        self.events.awake();
+    }
+
+    pub(crate) fn set_turns(&self, turns: u64) {
+        self.turns.store(turns, Ordering::Release);
     }
 
     /// Discards everything and refuses what may still come.
     pub(crate) fn shut(&self) {
-        let discarded = {
-            let mut front = self.front.lock();
-            let mut back = self.back.lock();
-            back.open = false;
-            self.len.store(0, Ordering::Release);
-            (
-                std::mem::take(&mut *front),
-                std::mem::take(&mut back.events),
-            )
-        };
-        drop(discarded);
-        self.relieved.notify_waiters();
-    }
-
-    pub(crate) fn queued(&self) -> QueuedEvents {
-        let front = self.front.lock();
-        let back = self.back.lock();
-        let mut queued = QueuedEvents::default();
-        for event in front.iter().chain(&back.events) {
-            match event {
-                Event::Message { .. } => queued.messages += 1,
-                Event::Dispatch(_) => queued.dispatches += 1,
-                Event::Http(_) => queued.http_requests += 1,
-                Event::Exited(_) | Event::Terminate => {}
-            }
-        }
-        queued
-    }
-
-    pub(crate) fn register(&self, waker: &Waker) {
-        self.waker.register(waker);
-    }
-
-    /// Marks the begin or end of a series of turns, for [`AnyMailbox::is_idle`].
-    pub(crate) fn set_busy(&self, busy: bool) {
-        self.busy.store(busy, Ordering::Release);
-    }
-
-    pub(crate) fn count_turn(&self) {
-        let turns = self.turns.load(Ordering::Relaxed);
-        self.turns.store(turns.wrapping_add(1), Ordering::Release);
+        self.events.shut();
+        self.changed.notify_waiters();
     }
 
     pub(crate) fn set_ended(&self) {
         self.ended.store(true, Ordering::Release);
-        self.end.notify_waiters();
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn queued(&self) -> QueuedEvents {
+        let mut queued = QueuedEvents::default();
+        self.events.for_each(|event| match event {
+            Event::Message(_) => queued.messages += 1,
+            Event::Dispatch(_) => queued.dispatches += 1,
+            Event::Http(_) => queued.http_requests += 1,
+            Event::Exited(_) | Event::Terminate => {}
+        });
+        queued
     }
 }
 
 /// A mailbox whose actor's type does not matter.
 pub(crate) trait AnyMailbox: Send + Sync {
-    fn message(&self, from: Upid, name: Box<str>, body: Bytes) -> Result<(), Undelivered>;
+    /// Queues a message, or gives it back.
+    fn message(&self, envelope: Envelope) -> Result<(), Envelope>;
     fn http(&self, event: HttpEvent) -> Result<(), Undelivered>;
     fn exited(&self, upid: Upid);
     /// With `inject`, events queued so far are discarded; else they are served first. New ones are refused in both cases.
     fn terminate(&self, inject: bool);
     /// What is queued, as `/__processes__` shows it.
     fn describe(&self, to: &Upid) -> Vec<serde_json::Value>;
-    fn len(&self) -> usize;
+    /// True if remote senders are to be held back.
+    fn is_high(&self) -> bool;
     fn is_idle(&self) -> bool;
     fn turns(&self) -> u64;
     fn is_ended(&self) -> bool;
-    fn end(&self) -> &Notify;
-    fn relieved(&self) -> &Notify;
+    /// Told when the mailbox may no longer be [high](Self::is_high), and when the actor has ended.
+    fn changed(&self) -> &Notify;
 }
 
 impl<P: Process> AnyMailbox for Mailbox<P> {
-    fn message(&self, from: Upid, name: Box<str>, body: Bytes) -> Result<(), Undelivered> {
-        self.push(Event::Message { from, name, body })
+    fn message(&self, envelope: Envelope) -> Result<(), Envelope> {
+        match self.events.push(Event::Message(envelope)) {
+            Err(Closed(Event::Message(envelope))) => Err(envelope),
+            _ => Ok(()),
+        }
     }
 
     fn http(&self, event: HttpEvent) -> Result<(), Undelivered> {
@@ -233,25 +165,23 @@ impl<P: Process> AnyMailbox for Mailbox<P> {
     }
 
     fn terminate(&self, inject: bool) {
-        self.close(inject);
+        self.events.close(Event::Terminate, inject);
+        self.changed.notify_waiters();
     }
 
     fn describe(&self, to: &Upid) -> Vec<serde_json::Value> {
-        let front = self.front.lock();
-        let back = self.back.lock();
-        front
-            .iter()
-            .chain(&back.events)
-            .map(|event| describe(event, to))
-            .collect()
+        let mut described = Vec::new();
+        self.events
+            .for_each(|event| described.push(describe(event, to)));
+        described
     }
 
-    fn len(&self) -> usize {
-        self.len.load(Ordering::Acquire)
+    fn is_high(&self) -> bool {
+        self.events.behind() >= HIGH_WATER_EVENTS
     }
 
     fn is_idle(&self) -> bool {
-        self.len() == 0 && !self.busy.load(Ordering::Acquire)
+        self.events.is_asleep()
     }
 
     fn turns(&self) -> u64 {
@@ -262,21 +192,29 @@ impl<P: Process> AnyMailbox for Mailbox<P> {
         self.ended.load(Ordering::Acquire)
     }
 
-    fn end(&self) -> &Notify {
-        &self.end
+    fn changed(&self) -> &Notify {
+        &self.changed
     }
+}
 
-    fn relieved(&self) -> &Notify {
-        &self.relieved
+/// Waits until `done` holds for the mailbox.
+pub(crate) async fn wait_for(mailbox: &dyn AnyMailbox, done: fn(&dyn AnyMailbox) -> bool) {
+    while !done(mailbox) {
+        let mut changed = std::pin::pin!(mailbox.changed().notified());
+        changed.as_mut().enable();
+        if done(mailbox) {
+            return;
+        }
+        changed.await;
     }
 }
 
 fn describe<P: Process>(event: &Event<P>, to: &Upid) -> serde_json::Value {
     use serde_json::json;
     match event {
-        Event::Message { from, name, body } => json!({
+        Event::Message(Envelope { from, name, body }) => json!({
             "type": "MESSAGE",
-            "name": name,
+            "name": name.as_str(),
             "from": from.to_string(),
             "to": to.to_string(),
             "body": String::from_utf8_lossy(body),

@@ -5,7 +5,9 @@ mod host;
 mod mailbox;
 mod periodic;
 mod pid;
+mod queue;
 mod registry;
+mod sync;
 
 pub use context::Context;
 pub use mailbox::QueuedEvents;
@@ -13,7 +15,7 @@ pub use periodic::Periodic;
 pub use pid::{AskError, Gone, Pid};
 
 pub(crate) use host::start;
-pub(crate) use mailbox::{AnyMailbox, Event, HIGH_WATER_EVENTS, HttpEvent, Mailbox};
+pub(crate) use mailbox::{AnyMailbox, Envelope, Event, HttpEvent, Mailbox, wait_for};
 pub(crate) use registry::{Actor, AddError, Ids, Registry};
 
 use crate::Upid;

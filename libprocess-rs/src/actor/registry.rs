@@ -1,8 +1,11 @@
 //! Which actors exist in a runtime.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use parking_lot::{Mutex, RwLock};
 
 use super::AnyMailbox;
@@ -15,6 +18,8 @@ pub(crate) struct Actor {
     pub(crate) upid: Upid,
     pub(crate) mailbox: Arc<dyn AnyMailbox>,
     pub(crate) routes: Arc<RouteTable>,
+    /// The index of the thread that hosts it.
+    pub(crate) worker: usize,
 }
 
 /// The actors of one runtime by id.
@@ -25,9 +30,32 @@ pub(crate) struct Registry {
 
 #[derive(Default)]
 struct Actors {
-    by_id: HashMap<Arc<str>, Actor>,
+    by_id: HashMap<ById, Actor, RandomState>,
     closed: bool,
 }
+
+/// An address in a map whose keys are ids.
+struct ById(Upid);
+
+impl Borrow<str> for ById {
+    fn borrow(&self) -> &str {
+        self.0.id()
+    }
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id().hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl Eq for ById {}
 
 /// Why an actor was not added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +73,7 @@ impl Registry {
         if actors.by_id.contains_key(actor.upid.id()) {
             return Err(AddError::Exists);
         }
-        actors.by_id.insert(actor.upid.shared_id().clone(), actor);
+        actors.by_id.insert(ById(actor.upid.clone()), actor);
         Ok(())
     }
 

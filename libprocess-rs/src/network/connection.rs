@@ -15,7 +15,7 @@ use super::ByteStream;
 use super::answers::{Answer, Output, refuse, write_head};
 use super::files::{self, Opened};
 use super::watchdog::Watchdog;
-use crate::actor::HIGH_WATER_EVENTS;
+use crate::actor::{Envelope, wait_for};
 use crate::http::{BodyStream, Query, Request, Response, StreamReader, Target, answer, target};
 use crate::runtime::Inner;
 use crate::wire::{Item, Message, PlainRequest, Reader};
@@ -281,18 +281,16 @@ pub(super) async fn deliver(inner: &Inner, message: Message, peer: Option<Socket
     let Some(actor) = inner.registry.get(&to) else {
         return Answer::NOT_FOUND;
     };
-    if actor.mailbox.message(from, name, body).is_err() {
+    let envelope = Envelope {
+        from,
+        name: name.into(),
+        body,
+    };
+    if actor.mailbox.message(envelope).is_err() {
         return Answer::NOT_FOUND;
     }
     // Holding the connection back makes the sender wait instead of this runtime's memory grow.
-    while actor.mailbox.len() >= HIGH_WATER_EVENTS {
-        let relieved = actor.mailbox.relieved().notified();
-        let mut relieved = std::pin::pin!(relieved);
-        relieved.as_mut().enable();
-        if actor.mailbox.len() >= HIGH_WATER_EVENTS {
-            relieved.await;
-        }
-    }
+    wait_for(&*actor.mailbox, |mailbox| !mailbox.is_high()).await;
     Answer::ACCEPTED
 }
 

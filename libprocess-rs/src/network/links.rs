@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::Upid;
 
@@ -11,16 +10,16 @@ use crate::Upid;
 #[derive(Default)]
 pub(crate) struct Links {
     /// Linkers by linkee; a linkee of another runtime is also in `remote`.
-    linkers: HashMap<Upid, HashSet<Arc<str>>>,
-    linkees: HashMap<Arc<str>, HashSet<Upid>>,
+    linkers: HashMap<Upid, HashSet<Upid>>,
+    linkees: HashMap<Upid, HashSet<Upid>>,
     remote: HashMap<SocketAddr, HashSet<Upid>>,
 }
 
-/// An exited event to be delivered: the linker's id and the linkee.
-pub(crate) type Exit = (Arc<str>, Upid);
+/// An exited event to be delivered: the linker and the linkee.
+pub(crate) type Exit = (Upid, Upid);
 
 impl Links {
-    pub(crate) fn add(&mut self, linker: &Arc<str>, linkee: &Upid, remote: bool) {
+    pub(crate) fn add(&mut self, linker: &Upid, linkee: &Upid, remote: bool) {
         insert(&mut self.linkers, linkee.clone(), linker.clone());
         insert(&mut self.linkees, linker.clone(), linkee.clone());
         if remote {
@@ -51,7 +50,7 @@ impl Links {
     }
 
     /// The linker has ended: nobody is to be told.
-    pub(crate) fn linker_ended(&mut self, linker: &str) {
+    pub(crate) fn linker_ended(&mut self, linker: &Upid) {
         for linkee in self.linkees.remove(linker).unwrap_or_default() {
             if let Some(linkers) = self.linkers.get_mut(&linkee) {
                 linkers.remove(linker);
@@ -88,7 +87,7 @@ mod tests {
     fn told(exits: Vec<Exit>) -> Vec<String> {
         let mut told: Vec<String> = exits
             .into_iter()
-            .map(|(linker, linkee)| format!("{linker} <- {linkee}"))
+            .map(|(linker, linkee)| format!("{} <- {linkee}", linker.id()))
             .collect();
         told.sort();
         told
@@ -97,7 +96,7 @@ mod tests {
     #[test]
     fn each_linker_is_told_once() {
         let mut links = Links::default();
-        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let (a, b) = (upid("a@1.2.3.4:4"), upid("b@1.2.3.4:4"));
         let linkee = upid("x@1.2.3.4:5");
         links.add(&a, &linkee, false);
         links.add(&a, &linkee, false);
@@ -110,12 +109,12 @@ mod tests {
     #[test]
     fn a_lost_address_takes_all_its_linkees() {
         let mut links = Links::default();
-        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let (a, b) = (upid("a@1.2.3.4:4"), upid("b@1.2.3.4:4"));
         links.add(&a, &upid("x@1.2.3.4:5"), true);
         links.add(&a, &upid("y@1.2.3.4:5"), true);
         links.add(&b, &upid("y@1.2.3.4:5"), true);
         links.add(&b, &upid("z@1.2.3.4:6"), true);
-        links.linker_ended("b");
+        links.linker_ended(&b);
         let lost = links.address_lost(upid("x@1.2.3.4:5").address());
         assert_eq!(told(lost), ["a <- x@1.2.3.4:5", "a <- y@1.2.3.4:5"]);
         assert!(links.linkers.is_empty());

@@ -10,15 +10,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::StartError;
 use super::workers::Workers;
-use crate::actor::{AnyMailbox, Ids, Registry};
+use super::{Placement, StartError};
+use crate::actor::{AnyMailbox, Envelope, Ids, Registry, wait_for};
 use crate::clock::Settle;
 use crate::config::LoggingControl;
 use crate::metrics::Counter;
 use crate::network::{End, Links, Listener, Sockets, Transport, Writer};
+use crate::upid::{self, RuntimeId};
 use crate::wire::{Limits, encode_message, encode_proto};
-use crate::{Clock, Metrics, RuntimeConfig, Upid, upid};
+use crate::{Clock, MessageName, Metrics, RuntimeConfig, Upid};
 
 /// How long a shutdown waits for the actors to end.
 const ACTORS_GRACE: Duration = Duration::from_secs(5);
@@ -139,35 +140,78 @@ impl Inner {
         self.clock.register(weak);
     }
 
-    pub(crate) fn send(self: &Arc<Self>, from: &Upid, to: &Upid, name: &str, body: Bytes) {
-        if to.address() == self.address {
-            self.deliver(from, to, name, body);
-        } else if !to.is_empty() {
-            let encode = |out: &mut _| encode_message(out, from, to, name, &body);
-            self.start(self.sockets.send(to.address(), encode));
-        }
+    /// The index of the worker for a new actor.
+    pub(crate) fn place(&self, placement: &Placement) -> usize {
+        let near = match placement {
+            Placement::Near(upid) => self.registry.get(upid.id()).map(|actor| actor.worker),
+            Placement::Next => None,
+        };
+        near.unwrap_or_else(|| self.workers.next_actor())
     }
 
-    pub(crate) fn send_proto<M: prost::Message + prost::Name>(
+    /// What tells this runtime from others in this OS process.
+    pub(crate) fn id(&self) -> RuntimeId {
+        RuntimeId(std::ptr::from_ref(self).addr())
+    }
+
+    pub(crate) fn send(
         self: &Arc<Self>,
         from: &Upid,
         to: &Upid,
-        message: &M,
+        name: impl Into<MessageName> + AsRef<str>,
+        body: Bytes,
     ) {
-        let name = M::full_name();
-        if to.address() == self.address {
-            self.deliver(from, to, &name, message.encode_to_vec().into());
+        if self.is_local(to) {
+            self.deliver(from, to, name.into(), body);
         } else if !to.is_empty() {
-            let encode = |out: &mut _| encode_proto(out, from, to, &name, message);
+            let encode = |out: &mut _| encode_message(out, from, to, name.as_ref(), &body);
             self.start(self.sockets.send(to.address(), encode));
         }
     }
 
-    fn deliver(&self, from: &Upid, to: &Upid, name: &str, body: Bytes) {
-        let delivered = self.registry.with(to.id(), |mailbox| {
-            mailbox.message(from.clone(), name.into(), body)
-        });
-        if !matches!(delivered, Some(Ok(()))) {
+    pub(crate) fn send_proto<M: prost::Message>(
+        self: &Arc<Self>,
+        from: &Upid,
+        to: &Upid,
+        name: MessageName,
+        message: &M,
+    ) {
+        if self.is_local(to) {
+            self.deliver(from, to, name, message.encode_to_vec().into());
+        } else if !to.is_empty() {
+            let encode = |out: &mut _| encode_proto(out, from, to, name.as_str(), message);
+            self.start(self.sockets.send(to.address(), encode));
+        }
+    }
+
+    pub(crate) fn is_local(&self, upid: &Upid) -> bool {
+        upid.address() == self.address
+    }
+
+    fn deliver(&self, from: &Upid, to: &Upid, name: MessageName, body: Bytes) {
+        let envelope = Envelope {
+            from: from.clone(),
+            name,
+            body,
+        };
+        let refused = match to.mailbox(self.id()) {
+            Some(mailbox) => match mailbox.message(envelope) {
+                Ok(()) => return,
+                Err(envelope) => envelope,
+            },
+            None => envelope,
+        };
+        self.deliver_by_id(to, refused);
+    }
+
+    /// Delivers to the actor that has the id now: the one of the address is unknown, or has ended.
+    #[cold]
+    fn deliver_by_id(&self, to: &Upid, envelope: Envelope) {
+        let undelivered = match self.registry.get(to.id()) {
+            Some(actor) => actor.mailbox.message(envelope).err(),
+            None => Some(envelope),
+        };
+        if let Some(Envelope { from, name, .. }) = undelivered {
             tracing::debug!("Dropped '{name}' from {from}: there is no {to}");
         }
     }
@@ -185,10 +229,10 @@ impl Inner {
         let mut links = self.links.lock();
         if local && !self.registry.contains(to.id()) {
             drop(links);
-            self.exited(linker.id(), to.clone());
+            self.exited(linker, to.clone());
             return;
         }
-        links.add(linker.shared_id(), to, !local);
+        links.add(linker, to, !local);
         if !local {
             let writer = self.sockets.link(to.address(), renew);
             drop(links);
@@ -196,8 +240,10 @@ impl Inner {
         }
     }
 
-    fn exited(&self, linker: &str, linkee: Upid) {
-        self.registry.with(linker, |mailbox| mailbox.exited(linkee));
+    fn exited(&self, linker: &Upid, linkee: Upid) {
+        if let Some(mailbox) = linker.mailbox(self.id()) {
+            mailbox.exited(linkee);
+        }
     }
 
     fn start(self: &Arc<Self>, writer: Option<Writer>) {
@@ -249,7 +295,7 @@ impl Inner {
         self.past_turns.fetch_add(turns + 1, Ordering::AcqRel);
         let exits = {
             let mut links = self.links.lock();
-            links.linker_ended(upid.id());
+            links.linker_ended(upid);
             links.linkee_ended(upid)
         };
         for (linker, linkee) in exits {
@@ -325,12 +371,7 @@ impl Inner {
 }
 
 async fn ended(mailbox: &dyn AnyMailbox) {
-    let end = mailbox.end().notified();
-    let mut end = std::pin::pin!(end);
-    end.as_mut().enable();
-    if !mailbox.is_ended() {
-        end.await;
-    }
+    wait_for(mailbox, |mailbox| mailbox.is_ended()).await;
 }
 
 /// What a runtime listens on, and what it tells others.

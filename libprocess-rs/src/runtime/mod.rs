@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::actor::{self, Actor, AddError, Context, Mailbox, Pid, Process};
 use crate::http::RouteTable;
 use crate::network::serve_port;
-use crate::{Clock, Metrics, RuntimeConfig, Upid, builtin};
+use crate::{Clock, MessageName, Metrics, RuntimeConfig, Upid, builtin};
 use workers::Workers;
 
 /// What upstream calls an OS process with libprocess in it: a set of actors behind one port.
@@ -55,6 +55,21 @@ pub enum SpawnError {
     /// The runtime has been shut down.
     #[error("actor '{0}' not spawned: the runtime is shutting down")]
     ShuttingDown(String),
+}
+
+/// The thread that hosts a new actor. It stays there for life: all turns of an actor run on one thread, and actors of one thread
+/// take turns.
+///
+/// An actor that keeps its thread busy delays its neighbours and nobody else. Actors that talk to each other all the time are
+/// fastest on one thread, where a message needs no other core to be woken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Placement {
+    /// The threads for actors in turn: the n-th actor spawned so gets the n-th of them, modulo their number.
+    #[default]
+    Next,
+    /// The thread of another actor of the runtime; if there is no such actor, as [`Next`](Self::Next).
+    Near(Upid),
 }
 
 impl Runtime {
@@ -112,17 +127,33 @@ impl Runtime {
         id: impl Into<String>,
         process: P,
     ) -> Result<Pid<P>, SpawnError> {
+        self.spawn_at(Placement::Next, id, process)
+    }
+
+    /// Like [`spawn`](Self::spawn), on the thread that `placement` says.
+    ///
+    /// # Errors
+    /// See [`spawn`](Self::spawn).
+    pub fn spawn_at<P: Process>(
+        &self,
+        placement: Placement,
+        id: impl Into<String>,
+        process: P,
+    ) -> Result<Pid<P>, SpawnError> {
         let mut id: String = id.into();
         if id.is_empty() {
             id = self.generate_id("");
         }
-        let upid = Upid::new(id.as_str(), self.address());
         let mailbox = Arc::new(Mailbox::new());
+        let runtime = self.inner.id();
+        let upid = Upid::local(id.as_str(), self.address(), runtime, mailbox.clone());
         let routes = Arc::new(RouteTable::default());
+        let worker = self.inner.place(&placement);
         let added = self.inner.registry.add(Actor {
             upid: upid.clone(),
             mailbox: mailbox.clone(),
             routes: routes.clone(),
+            worker,
         });
         added.map_err(|error| match error {
             AddError::Exists => SpawnError::Exists(id.clone()),
@@ -130,7 +161,7 @@ impl Runtime {
         })?;
         let pid = Pid::new(upid, mailbox);
         let (runtime, own) = (self.clone(), pid.clone());
-        let started = self.inner.workers.actor_worker().spawn_fn(move || {
+        let started = self.inner.workers.get(worker).spawn_fn(move || {
             actor::start(process, Context::new(own, runtime, routes));
         });
         if !started {
@@ -142,7 +173,13 @@ impl Runtime {
 
     /// Sends a message. To an actor of this runtime it is queued at once; else it is queued for the connection to the other
     /// runtime, which is opened if need be. A message to the empty address vanishes.
-    pub fn send(&self, from: &Upid, to: &Upid, name: &str, body: Bytes) {
+    pub fn send(
+        &self,
+        from: &Upid,
+        to: &Upid,
+        name: impl Into<MessageName> + AsRef<str>,
+        body: Bytes,
+    ) {
         self.inner.send(from, to, name, body);
     }
 
@@ -153,7 +190,8 @@ impl Runtime {
         to: &Upid,
         message: &M,
     ) {
-        self.inner.send_proto(from, to, message);
+        self.inner
+            .send_proto(from, to, MessageName::of::<M>(), message);
     }
 
     /// Ends a local actor: events queued so far are discarded, then it is finalized. Unknown and remote ones are left alone.

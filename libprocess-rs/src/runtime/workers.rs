@@ -75,21 +75,22 @@ impl Workers {
         Ok((workers, started.listener))
     }
 
-    /// The worker of the next new actor.
-    pub(crate) fn actor_worker(&self) -> &ArbiterHandle {
-        let actors = self.all.get(self.network..).unwrap_or_default();
-        let pool = if actors.is_empty() { &self.all } else { actors };
-        Self::pick(pool, &self.next_actor).unwrap_or_else(|| self.system.arbiter())
+    /// The index of the worker for the next new actor.
+    pub(crate) fn next_actor(&self) -> usize {
+        // With one worker it serves the network and the actors.
+        let first = self.network.min(self.all.len().saturating_sub(1));
+        let next = self.next_actor.fetch_add(1, Ordering::Relaxed);
+        first + next % (self.all.len() - first).max(1)
+    }
+
+    /// The worker of this index.
+    pub(crate) fn get(&self, index: usize) -> &ArbiterHandle {
+        self.all.get(index).unwrap_or_else(|| self.first())
     }
 
     /// The index, among the network workers, of the one for the next new connection.
     pub(crate) fn next_connection(&self) -> usize {
         self.next_connection.fetch_add(1, Ordering::Relaxed) % self.network
-    }
-
-    fn pick<'a>(pool: &'a [ArbiterHandle], next: &AtomicUsize) -> Option<&'a ArbiterHandle> {
-        let index = next.fetch_add(1, Ordering::Relaxed) % pool.len().max(1);
-        pool.get(index)
     }
 
     /// The workers that serve connections.

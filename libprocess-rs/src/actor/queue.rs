@@ -1,0 +1,164 @@
+//! A queue with many producers and one consumer that sleeps while there is nothing to take.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use super::sync::Mutex;
+
+/// Producers append to `back`. The consumer takes from `front` and swaps the two when `front` is empty, so that it meets its
+/// producers once per batch and not for each item. The order of locking is `front`, then `back`.
+///
+/// `front` has a lock, which nobody else contends for, so that all that waits can be seen and discarded at any time.
+///
+/// `tests/loom.rs` checks this file with the locks of a model checker.
+pub(crate) struct Queue<T> {
+    front: Mutex<VecDeque<T>>,
+    back: Apart<Mutex<Back<T>>>,
+}
+
+/// On cache lines of its own, so that producers and consumer do not slow each other down.
+#[repr(align(64))]
+struct Apart<T>(T);
+
+struct Back<T> {
+    items: VecDeque<T>,
+    /// The consumer while it sleeps. Who takes it out has to wake it.
+    sleeper: Option<Waker>,
+    open: bool,
+}
+
+/// The queue was closed; here is the item again.
+#[derive(Debug)]
+pub(crate) struct Closed<T>(pub(crate) T);
+
+/// A buffer for more items than this is given back when it is not needed any more.
+const KEPT_CAPACITY: usize = 1024;
+
+impl<T> Queue<T> {
+    /// An empty queue whose consumer is awake.
+    pub(crate) fn new() -> Self {
+        Self {
+            front: Mutex::new(VecDeque::new()),
+            back: Apart(Mutex::new(Back {
+                items: VecDeque::new(),
+                sleeper: None,
+                open: true,
+            })),
+        }
+    }
+
+    /// Appends an item and wakes the consumer if it sleeps.
+    pub(crate) fn push(&self, item: T) -> Result<(), Closed<T>> {
+        let sleeper = {
+            let mut back = self.back.0.lock();
+            if !back.open {
+                return Err(Closed(item));
+            }
+            back.items.push_back(item);
+            back.sleeper.take()
+        };
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+        Ok(())
+    }
+
+    /// The first item of the batch in hand. For the consumer.
+    pub(crate) fn pop(&self) -> Option<T> {
+        self.front.lock().pop_front()
+    }
+
+    /// If the batch in hand is finished, takes the next one in hand: all that has been appended meanwhile. Returns its length.
+    /// For the consumer.
+    pub(crate) fn refill(&self) -> usize {
+        let mut front = self.front.lock();
+        if !front.is_empty() {
+            return front.len();
+        }
+        let oversized = {
+            let mut back = self.back.0.lock();
+            std::mem::swap(&mut *front, &mut back.items);
+            let capacity = back.items.capacity();
+            let oversized = capacity > KEPT_CAPACITY && front.len() < capacity / 4;
+            oversized.then(|| std::mem::take(&mut back.items))
+        };
+        drop(oversized);
+        front.len()
+    }
+
+    /// Puts the consumer, who has found nothing to take, to sleep until there is something. False if there is by now.
+    pub(crate) fn sleep(&self, waker: &Waker) -> bool {
+        {
+            let mut front = self.front.lock();
+            if front.capacity() > KEPT_CAPACITY {
+                *front = VecDeque::new();
+            }
+        }
+        let mut back = self.back.0.lock();
+        let empty = back.items.is_empty();
+        if empty {
+            back.sleeper = Some(waker.clone());
+        }
+        empty
+    }
+
+    /// The consumer does not sleep (any more): producers need not wake it.
+    pub(crate) fn awake(&self) {
+        self.back.0.lock().sleeper = None;
+    }
+
+    /// True if the consumer sleeps, and so has nothing to do.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.back.0.lock().sleeper.is_some()
+    }
+
+    /// How many items wait behind the batch that the consumer has in hand.
+    pub(crate) fn behind(&self) -> usize {
+        self.back.0.lock().items.len()
+    }
+
+    /// Refuses further items and puts `last` behind what is queued, or, with `discard`, in its place. Closing again without
+    /// `discard` changes nothing.
+    pub(crate) fn close(&self, last: T, discard: bool) {
+        let (discarded, sleeper) = {
+            let mut front = self.front.lock();
+            let mut back = self.back.0.lock();
+            if !back.open && !discard {
+                return;
+            }
+            back.open = false;
+            let discarded = discard.then(|| take(&mut front, &mut back));
+            back.items.push_back(last);
+            (discarded, back.sleeper.take())
+        };
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+        // What is dropped may use this queue.
+        drop(discarded);
+    }
+
+    /// Refuses further items and discards what is queued.
+    pub(crate) fn shut(&self) {
+        let discarded = {
+            let mut front = self.front.lock();
+            let mut back = self.back.0.lock();
+            back.open = false;
+            back.sleeper = None;
+            take(&mut front, &mut back)
+        };
+        drop(discarded);
+    }
+
+    /// Visits all items in the order in which they will be taken.
+    pub(crate) fn for_each(&self, visit: impl FnMut(&T)) {
+        let front = self.front.lock();
+        let back = self.back.0.lock();
+        front.iter().chain(&back.items).for_each(visit);
+    }
+}
+
+/// All items. They are to be dropped without the locks.
+fn take<T>(front: &mut VecDeque<T>, back: &mut Back<T>) -> (VecDeque<T>, VecDeque<T>) {
+    (std::mem::take(front), std::mem::take(&mut back.items))
+}
