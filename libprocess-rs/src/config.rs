@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::Clock;
+use crate::metrics::Rate;
 use crate::network::{TcpTransport, Transport};
 
 /// Request line and headers may be this long, as upstream.
@@ -23,6 +24,16 @@ const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_WORKERS: (usize, usize) = (4, 16);
 /// Threads at most.
 const MAX_WORKERS: usize = 1024;
+
+/// Snapshots of metrics, as upstream.
+const DEFAULT_SNAPSHOT_RATE: Rate = Rate {
+    requests: 2,
+    per: Duration::from_secs(1),
+};
+/// A gauge that takes longer is stuck; upstream waits for ever.
+const DEFAULT_GAUGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// More than this is more than a Prometheus server should be given by one target.
+const DEFAULT_MAX_SERIES: usize = 250_000;
 
 /// Settings of a [`Runtime`](crate::Runtime).
 #[derive(Clone)]
@@ -58,8 +69,33 @@ pub struct RuntimeConfig {
     pub require_peer_address_ip_match: bool,
     /// What carries bytes; default TCP.
     pub transport: Arc<dyn Transport>,
+    /// How metrics are shown.
+    pub metrics: MetricsConfig,
     /// What `/logging/toggle` changes; without it the route answers 400 to changes.
     pub logging: Option<Arc<dyn LoggingControl>>,
+}
+
+/// Settings of the endpoints `/metrics` and `/metrics/snapshot`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// How often each of the two may be asked; requests beyond that wait, at most 1000 of them. None is without limit. Default:
+    /// twice a second.
+    pub rate: Option<Rate>,
+    /// How long a snapshot waits at most for gauges that ask an actor, if the client does not say; default 30 seconds.
+    pub gauge_timeout: Duration,
+    /// `/metrics` shows this many series, in order of name, and counts what it leaves out in
+    /// `libprocess/metrics_series_left_out`; default 250,000.
+    pub max_series: usize,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self {
+            rate: Some(DEFAULT_SNAPSHOT_RATE),
+            gauge_timeout: DEFAULT_GAUGE_TIMEOUT,
+            max_series: DEFAULT_MAX_SERIES,
+        }
+    }
 }
 
 /// The verbosity that `/logging/toggle` reads and changes.
@@ -88,6 +124,7 @@ impl Default for RuntimeConfig {
             header_timeout: DEFAULT_HEADER_TIMEOUT,
             require_peer_address_ip_match: false,
             transport: Arc::new(TcpTransport::default()),
+            metrics: MetricsConfig::default(),
             logging: None,
         }
     }
@@ -126,10 +163,14 @@ pub struct ConfigError {
 const PREFIX: &str = "LIBPROCESS_";
 
 impl RuntimeConfig {
-    /// A configuration for `127.0.0.1` and a free port, as tests use it.
+    /// A configuration for `127.0.0.1` and a free port, as tests use it: metrics may be asked for without limit.
     pub fn loopback() -> Self {
         Self {
             ip: Ipv4Addr::LOCALHOST.into(),
+            metrics: MetricsConfig {
+                rate: None,
+                ..MetricsConfig::default()
+            },
             ..Self::default()
         }
     }
@@ -182,6 +223,13 @@ impl RuntimeConfig {
                     _ => return Err("true, 1, false or 0"),
                 };
             }
+            "METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT" => {
+                const RATE: &str = "nothing or <number of requests>/<duration>, such as 2/1secs";
+                self.metrics.rate = match value {
+                    "" => None,
+                    rate => Some(rate.parse().map_err(|_| RATE)?),
+                };
+            }
             "NUM_WORKER_THREADS" => match value.parse() {
                 Ok(workers) if (1..=MAX_WORKERS).contains(&workers) => self.workers = workers,
                 _ => tracing::warn!(
@@ -227,6 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_rate_limit_of_metrics() {
+        const VARIABLE: &str = "LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT";
+        let check = |vars: &[(&str, &str)], expected: Option<(u32, u64)>| {
+            let expected = expected.map(|(requests, secs)| Rate {
+                requests,
+                per: Duration::from_secs(secs),
+            });
+            assert_eq!(from(vars).unwrap().metrics.rate, expected);
+        };
+        check(&[], Some((2, 1)));
+        check(&[(VARIABLE, "")], None);
+        check(&[(VARIABLE, "10/1mins")], Some((10, 60)));
+    }
+
+    #[test]
     fn bad_values_name_the_variable() {
         let check = |name: &str, value: &str, expected: &str| {
             assert_eq!(from(&[(name, value)]).unwrap_err().to_string(), expected);
@@ -245,6 +308,12 @@ mod tests {
             "LIBPROCESS_ADVERTISE_PORT",
             "0",
             "LIBPROCESS_ADVERTISE_PORT='0' is not valid: expected a port from 1 to 65535",
+        );
+        check(
+            "LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT",
+            "2",
+            "LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT='2' is not valid: \
+             expected nothing or <number of requests>/<duration>, such as 2/1secs",
         );
         check(
             "LIBPROCESS_REQUIRE_PEER_ADDRESS_IP_MATCH",

@@ -27,7 +27,7 @@ pub use self::http::{
 };
 pub use actor::{AskError, Context, Gone, Periodic, Pid, Process, QueuedEvents};
 pub use clock::{Clock, Elapsed, Instant, Sleep, Timer};
-pub use config::{ConfigError, LoggingControl, RuntimeConfig};
+pub use config::{ConfigError, LoggingControl, MetricsConfig, RuntimeConfig};
 pub use limiter::RateLimiter;
 pub use message_name::MessageName;
 pub use metrics::{Counter, Metrics, PushGauge};

@@ -85,6 +85,16 @@ fn system_stats_have_the_keys_of_the_original() {
 }
 
 #[test]
+fn there_is_no_profiler() {
+    let runtime = start(loopback());
+    for path in ["/profiler/start", "/profiler/stop"] {
+        let answer = get(&runtime, path);
+        assert_eq!(answer.code(), 400, "{path}");
+        assert!(answer.text().starts_with("There is no profiler"));
+    }
+}
+
+#[test]
 fn processes_show_their_queues() {
     let runtime = start(loopback());
     let (stuck, _) = record(&runtime, "stuck");
@@ -117,7 +127,14 @@ fn processes_show_their_queues() {
         http_requests: 0,
     };
     assert_eq!(stuck.queued(), queued);
-    for id in ["__processes__", "help", "logging", "metrics", "system"] {
+    for id in [
+        "__processes__",
+        "help",
+        "logging",
+        "metrics",
+        "profiler",
+        "system",
+    ] {
         assert_eq!(events(id), Some(serde_json::json!([])), "{id}");
     }
     go.send(()).unwrap();
@@ -139,8 +156,8 @@ fn help_pages() {
     };
     let index = fetch("/help", "curl/8");
     assert_eq!(index.header("content-type"), Some("text/x-markdown"));
-    let expected = "## HELP\n> [/logging][logging]\n> [/metrics][metrics]\n> [/system][system]\n> [/web(1)][web(1)]\n\n\
-                    [logging]: help/logging\n[metrics]: help/metrics\n[system]: help/system\n[web(1)]: help/web(1)\n";
+    let expected = "## HELP\n> [/logging][logging]\n> [/metrics][metrics]\n> [/profiler][profiler]\n> [/system][system]\n> [/web(1)][web(1)]\n\n\
+                    [logging]: help/logging\n[metrics]: help/metrics\n[profiler]: help/profiler\n[system]: help/system\n[web(1)]: help/web(1)\n";
     assert_eq!(index.text(), expected);
     let page = fetch("/help/web(1)/echo/deep", "HTTPie/1").text();
     let expected = "### USAGE ###\n>        /echo/deep\n>        /web(1)/echo/deep\n\n### TL;DR; ###\nTwo levels deep.\n\n\
@@ -173,8 +190,9 @@ fn help_pages() {
         .iter()
         .map(|process| process["id"].as_str().unwrap())
         .collect();
-    assert_eq!(ids, ["logging", "metrics", "system", "web(1)"]);
-    assert_eq!(json["processes"][1]["endpoints"][0]["name"], "/snapshot");
+    assert_eq!(ids, ["logging", "metrics", "profiler", "system", "web(1)"]);
+    assert_eq!(json["processes"][1]["endpoints"][0]["name"], "/");
+    assert_eq!(json["processes"][1]["endpoints"][1]["name"], "/snapshot");
 
     // The help of an actor goes with it.
     let upid = libprocess::Upid::new("web(1)", runtime.address());

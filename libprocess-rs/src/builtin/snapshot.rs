@@ -1,38 +1,164 @@
-//! `/metrics/snapshot`.
+//! `/metrics/snapshot` and `/metrics`.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::metrics::snapshot_json;
-use crate::{Context, Help, Process, Reply, Request, Response, RouteOptions, duration};
+use crate::config::MetricsConfig;
+use crate::duration::DurationError;
+use crate::metrics::{Answers, Format, Limiter, within};
+use crate::runtime::Inner;
+use crate::{Context, Counter, Help, Process, Reply, Request, Response, RouteOptions, duration};
 
-pub(super) struct MetricsEndpoint;
+/// Prometheus says how long it waits for an answer.
+const SCRAPE_TIMEOUT: &str = "X-Prometheus-Scrape-Timeout-Seconds";
 
-impl Process for MetricsEndpoint {
-    fn initialize(&mut self, ctx: &mut Context<Self>) {
-        let help = Help::tldr("All metrics and their current values.")
-            .description("The answer is one JSON object: a key per metric, each value a double.")
-            .description("A metric without a value is left out.")
-            .description("")
-            .description("Query parameters:")
-            .description("")
-            .description(">        timeout=VALUE        Duration to wait for values (e.g., 5secs)")
-            .description(">        jsonp=VALUE          Function to wrap the answer in")
-            .authentication(true);
-        ctx.route("/snapshot", RouteOptions::with_help(help), snapshot);
+/// So much sooner it gets one.
+const SCRAPE_MARGIN: Duration = Duration::from_millis(500);
+
+pub(super) struct MetricsEndpoint {
+    config: MetricsConfig,
+    snapshots: Option<Arc<Limiter>>,
+    scrapes: Option<Arc<Limiter>>,
+    left_out: Counter,
+}
+
+impl MetricsEndpoint {
+    pub(super) fn new(inner: &Inner) -> Self {
+        let config = inner.metrics_config;
+        let limiter = || {
+            let rate = config.rate?;
+            Some(Arc::new(Limiter::new(inner.clock.clone(), rate)))
+        };
+        Self {
+            config,
+            snapshots: limiter(),
+            scrapes: limiter(),
+            left_out: inner.metrics.counter("libprocess/metrics_series_left_out"),
+        }
     }
 }
 
-fn snapshot(
-    _: &mut MetricsEndpoint,
-    ctx: &mut Context<MetricsEndpoint>,
-    request: Request,
-) -> Reply {
-    if let Some(timeout) = request.query.get("timeout")
-        && let Err(error) = duration::parse(timeout)
-    {
-        let text = format!("Invalid timeout: {error}.\n");
-        return Response::text(StatusCode::BAD_REQUEST, text).into();
+impl Process for MetricsEndpoint {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        let timeout = ">        timeout=VALUE        Duration to wait at most (e.g., 5secs)";
+        let help = Help::tldr("All metrics and their current values.")
+            .description("The answer is one JSON object: a key per metric, each value a double.")
+            .description("A metric without a value is left out, and so is one whose value does")
+            .description("not come within the timeout.")
+            .description("")
+            .description("Query parameters:")
+            .description("")
+            .description(timeout)
+            .description(">        jsonp=VALUE          Function to wrap the answer in")
+            .authentication(true);
+        ctx.route("/snapshot", RouteOptions::with_help(help), Self::snapshot);
+        let help = Help::tldr("All metrics as text for Prometheus.")
+            .description("The answer is OpenMetrics 1.0 if the client names it in `Accept`, else")
+            .description("the text format 0.0.4. Slashes in names become underscores; the help of")
+            .description("a metric is its name in `/metrics/snapshot`.")
+            .description("")
+            .description("Query parameters:")
+            .description("")
+            .description(timeout)
+            .authentication(true);
+        ctx.route("/", RouteOptions::with_help(help), Self::scrape);
     }
-    let json = snapshot_json(&ctx.runtime().metrics().snapshot());
-    Response::json_text_or_jsonp(json, &request).into()
+}
+
+impl MetricsEndpoint {
+    fn snapshot(&mut self, ctx: &mut Context<Self>, request: Request) -> Reply {
+        let timeout = match self.timeout(&request) {
+            Ok(timeout) => timeout,
+            Err(error) => return invalid(&error),
+        };
+        let metrics = ctx.runtime().metrics().clone();
+        answer(ctx, self.snapshots.clone(), timeout, move |answers| {
+            Response::json_text_or_jsonp(metrics.to_json(&answers), &request)
+        })
+    }
+
+    fn scrape(&mut self, ctx: &mut Context<Self>, request: Request) -> Reply {
+        let timeout = match self.timeout(&request) {
+            Ok(timeout) => timeout,
+            Err(error) => return invalid(&error),
+        };
+        let metrics = ctx.runtime().metrics().clone();
+        let format = Format::for_accept(request.header("Accept"));
+        let (max_series, left_out) = (self.config.max_series, self.left_out.clone());
+        answer(ctx, self.scrapes.clone(), timeout, move |answers| {
+            let exposition = metrics.expose(&answers, format, max_series);
+            left_out.add(exposition.left_out as u64);
+            Response::text(StatusCode::OK, exposition.text)
+                .header(http::header::CONTENT_TYPE, format.content_type())
+        })
+    }
+
+    fn timeout(&self, request: &Request) -> Result<Timeout, DurationError> {
+        if let Some(text) = request.query.get("timeout") {
+            return duration::parse(text).map(Timeout::Whole);
+        }
+        let scrape = request
+            .header(SCRAPE_TIMEOUT)
+            .and_then(|text| Duration::try_from_secs_f64(text.parse().ok()?).ok());
+        Ok(match scrape {
+            Some(scrape) => Timeout::Whole(scrape.saturating_sub(SCRAPE_MARGIN)),
+            None => Timeout::Gauges(self.config.gauge_timeout),
+        })
+    }
+}
+
+/// How long an answer may take.
+#[derive(Clone, Copy)]
+enum Timeout {
+    /// All in all.
+    Whole(Duration),
+    /// Any time in the queue, then this for the gauges.
+    Gauges(Duration),
+}
+
+/// Waits for its turn, then for the gauges, and renders elsewhere than on the thread of the actor.
+fn answer(
+    ctx: &Context<MetricsEndpoint>,
+    limiter: Option<Arc<Limiter>>,
+    timeout: Timeout,
+    render: impl FnOnce(Answers) -> Response + Send + 'static,
+) -> Reply {
+    let runtime = ctx.runtime().clone();
+    let metrics = runtime.metrics().clone();
+    Reply::later(async move {
+        let clock = runtime.clock();
+        let begin = clock.now();
+        if let Some(limiter) = limiter {
+            let passed = match timeout {
+                Timeout::Whole(limit) => within(clock, limit, limiter.pass()).await,
+                Timeout::Gauges(_) => Some(limiter.pass().await),
+            };
+            if passed != Some(Ok(())) {
+                return too_many();
+            }
+        }
+        let left = match timeout {
+            Timeout::Whole(limit) => limit.saturating_sub(clock.now() - begin),
+            Timeout::Gauges(limit) => limit,
+        };
+        let answers = metrics.ask(left).await;
+        let _busy = runtime.inner().busy();
+        let rendered = runtime.handle().spawn_blocking(move || render(answers));
+        rendered.await.unwrap_or_else(|error| {
+            tracing::error!("Failed to render the metrics: {error}");
+            Response::status(StatusCode::INTERNAL_SERVER_ERROR)
+        })
+    })
+}
+
+fn invalid(error: &DurationError) -> Reply {
+    let text = format!("Invalid timeout: {error}.\n");
+    Response::text(StatusCode::BAD_REQUEST, text).into()
+}
+
+fn too_many() -> Response {
+    let text = "Too many requests for metrics: no turn within the timeout.\n";
+    Response::text(StatusCode::SERVICE_UNAVAILABLE, text)
 }

@@ -1,24 +1,38 @@
 //! Metrics of one runtime.
 
+mod counter;
+mod gauge;
+mod json;
+mod openmetrics;
+mod rate;
+mod registry;
 mod statistics;
 mod timer;
 
+pub use counter::Counter;
+pub use gauge::{PullGauge, PushGauge};
+pub use rate::{Rate, RateError};
+pub use registry::{Metric, MetricKind};
 pub use timer::{TimeUnit, Timer, Timing};
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::ops::Bound;
+pub(crate) use openmetrics::{Exposition, Format};
+pub(crate) use rate::Limiter;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use parking_lot::RwLock;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 
-use crate::Clock;
+use crate::{Clock, Context, Pid, Process};
+use registry::Registry;
 
 /// A set of named metrics. Clones share the set.
 ///
 /// Names are paths such as `master/uptime_secs`. Asking twice for the same name and kind gives the same metric; asking for a
-/// name with another kind replaces it.
+/// name with another kind replaces it, with a warning in the log. [`add`](Self::add) refuses to do either.
 ///
 /// Upstream: `process::metrics` in `3rdparty/libprocess/include/process/metrics/`.
 #[derive(Clone)]
@@ -28,68 +42,23 @@ pub struct Metrics {
 
 struct Shared {
     clock: Clock,
-    entries: RwLock<BTreeMap<String, Metric>>,
+    registry: Registry,
+    /// The length of the last snapshot as JSON, which the next one will have too or nearly so.
+    json_len: AtomicUsize,
 }
 
-#[derive(Clone)]
-enum Metric {
-    Counter(Counter),
-    PushGauge(PushGauge),
-    PullGauge(Arc<dyn Fn() -> f64 + Send + Sync>),
-    Timer(Timer),
+/// A name that is taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("metric '{name}' was already added, as a {existing}")]
+pub struct DuplicateMetric {
+    /// The name, for a timer with its unit.
+    pub name: String,
+    /// What has the name.
+    pub existing: MetricKind,
 }
 
-/// A number that counts events. Clones count together.
-#[derive(Clone, Debug, Default)]
-pub struct Counter(Arc<AtomicI64>);
-
-impl Counter {
-    /// Adds one.
-    pub fn inc(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Adds `n`.
-    pub fn add(&self, n: u64) {
-        let n = i64::try_from(n).unwrap_or(i64::MAX);
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// The count.
-    pub fn get(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Starts again from zero.
-    pub fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-}
-
-/// A value that its owner sets. Clones share the value.
-#[derive(Clone, Debug, Default)]
-pub struct PushGauge(Arc<AtomicU64>);
-
-impl PushGauge {
-    /// Replaces the value.
-    pub fn set(&self, value: f64) {
-        self.0.store(value.to_bits(), Ordering::Relaxed);
-    }
-
-    /// Adds to the value.
-    pub fn add(&self, by: f64) {
-        let sum = |bits| Some((f64::from_bits(bits) + by).to_bits());
-        // The closure never refuses.
-        let _ = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
-    }
-
-    /// The value.
-    pub fn get(&self) -> f64 {
-        f64::from_bits(self.0.load(Ordering::Relaxed))
-    }
-}
+/// Values by the names of their gauges, of those that were asked and have answered.
+pub(crate) type Answers = HashMap<String, f64>;
 
 impl Metrics {
     /// An empty set whose timers follow `clock`.
@@ -97,35 +66,62 @@ impl Metrics {
         Self {
             shared: Arc::new(Shared {
                 clock,
-                entries: RwLock::default(),
+                registry: Registry::default(),
+                json_len: AtomicUsize::new(0),
             }),
         }
     }
 
+    /// Adds a metric that was made on its own. A timer's unit is appended to the name.
+    ///
+    /// Upstream: `process::metrics::add`.
+    ///
+    /// # Errors
+    /// The name is taken, by a metric of whatever kind; then nothing is changed.
+    pub fn add(
+        &self,
+        name: impl Into<String>,
+        metric: impl Into<Metric>,
+    ) -> Result<(), DuplicateMetric> {
+        let metric = metric.into();
+        let name = match &metric {
+            Metric::Timer(timer) => with_unit(name.into(), timer.unit()),
+            _ => name.into(),
+        };
+        self.shared.registry.add(name, metric)
+    }
+
+    /// The kind of the metric called `name`, if there is one.
+    pub fn kind(&self, name: &str) -> Option<MetricKind> {
+        self.shared.registry.kind(name)
+    }
+
     /// The counter called `name`.
     pub fn counter(&self, name: impl Into<String>) -> Counter {
-        self.get_or_add(
-            name.into(),
-            |metric| match metric {
-                Metric::Counter(counter) => Some(counter.clone()),
-                _ => None,
-            },
-            Counter::default,
-            Metric::Counter,
-        )
+        self.shared
+            .registry
+            .get_or_add(name.into(), as_counter, Counter::default)
+    }
+
+    /// The counter called `name`, made with statistics over the last `window` if there is none yet. The initial 0 is among the
+    /// values.
+    pub fn windowed_counter(&self, name: impl Into<String>, window: Duration) -> Counter {
+        self.shared
+            .registry
+            .get_or_add(name.into(), as_counter, || {
+                Counter::windowed(&self.shared.clock, window)
+            })
     }
 
     /// The gauge called `name`.
     pub fn push_gauge(&self, name: impl Into<String>) -> PushGauge {
-        self.get_or_add(
-            name.into(),
-            |metric| match metric {
-                Metric::PushGauge(gauge) => Some(gauge.clone()),
-                _ => None,
-            },
-            PushGauge::default,
-            Metric::PushGauge,
-        )
+        let existing = |metric: &Metric| match metric {
+            Metric::PushGauge(gauge) => Some(gauge.clone()),
+            _ => None,
+        };
+        self.shared
+            .registry
+            .get_or_add(name.into(), existing, PushGauge::default)
     }
 
     /// A gauge whose value is asked for at each snapshot, so it must be quick and must not block. It replaces a metric of the
@@ -135,8 +131,24 @@ impl Metrics {
         name: impl Into<String>,
         value: impl Fn() -> f64 + Send + Sync + 'static,
     ) {
-        let metric = Metric::PullGauge(Arc::new(value));
-        self.shared.entries.write().insert(name.into(), metric);
+        self.shared
+            .registry
+            .replace(name.into(), PullGauge::new(value));
+    }
+
+    /// A gauge whose value an actor works out in a turn of its own at each snapshot. It replaces a metric of the same name.
+    ///
+    /// An actor that does not get to it in time is left out of that snapshot, and is not asked again meanwhile. When the actor
+    /// has ended the gauge has no value any more; [`remove`](Self::remove) it then.
+    pub fn pull_gauge_from<P: Process>(
+        &self,
+        name: impl Into<String>,
+        pid: &Pid<P>,
+        value: impl Fn(&mut P, &mut Context<P>) -> f64 + Send + Sync + 'static,
+    ) {
+        self.shared
+            .registry
+            .replace(name.into(), PullGauge::of(pid, value));
     }
 
     /// A timer in milliseconds, with statistics over the last hour. Its key is `name` with `_ms` appended.
@@ -150,84 +162,121 @@ impl Metrics {
         &self,
         name: impl Into<String>,
         unit: TimeUnit,
-        window: Option<std::time::Duration>,
+        window: Option<Duration>,
     ) -> Timer {
-        let name = format!("{}_{}", name.into(), unit.suffix());
-        let clock = self.shared.clock.clone();
-        self.get_or_add(
-            name,
-            |metric| match metric {
-                Metric::Timer(timer) => Some(timer.clone()),
-                _ => None,
-            },
-            || Timer::new(clock, unit, window),
-            Metric::Timer,
-        )
-    }
-
-    fn get_or_add<T: Clone>(
-        &self,
-        name: String,
-        get: impl Fn(&Metric) -> Option<T>,
-        make: impl FnOnce() -> T,
-        wrap: impl Fn(T) -> Metric,
-    ) -> T {
-        let mut entries = self.shared.entries.write();
-        if let Some(found) = entries.get(&name).and_then(&get) {
-            return found;
-        }
-        let made = make();
-        entries.insert(name, wrap(made.clone()));
-        made
+        let existing = |metric: &Metric| match metric {
+            Metric::Timer(timer) => Some(timer.clone()),
+            _ => None,
+        };
+        let name = with_unit(name.into(), unit);
+        self.shared.registry.get_or_add(name, existing, || {
+            Timer::new(self.shared.clock.clone(), unit, window)
+        })
     }
 
     /// Removes a metric; for a timer `name` includes the unit. True if there was one.
     pub fn remove(&self, name: &str) -> bool {
-        self.shared.entries.write().remove(name).is_some()
+        self.shared.registry.remove(name)
     }
 
     /// Removes all metrics whose names begin with `prefix`.
     pub fn remove_prefix(&self, prefix: &str) {
-        let mut entries = self.shared.entries.write();
-        let names: Vec<String> = entries
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .map(|(name, _)| name)
-            .take_while(|name| name.starts_with(prefix))
-            .cloned()
-            .collect();
-        for name in names {
-            entries.remove(&name);
-        }
+        self.shared.registry.remove_prefix(prefix);
     }
 
-    /// All values now, in order of their keys. Values that are not numbers are left out.
+    /// All values that are at hand, in order of their keys. Values that are not numbers are left out, and so are gauges that
+    /// have to [ask](PullGauge::asking); for those see [`snapshot_within`](Self::snapshot_within).
     pub fn snapshot(&self) -> BTreeMap<String, f64> {
-        // Gauges may use this set, so they are not called under its lock.
-        let entries: Vec<(String, Metric)> = {
-            let entries = self.shared.entries.read();
-            entries
-                .iter()
-                .map(|(name, metric)| (name.clone(), metric.clone()))
-                .collect()
-        };
+        self.values(&Answers::new())
+    }
+
+    /// All values, in order of their keys. Those that take time are asked for at the same time; what has not come within
+    /// `limit` is left out.
+    pub async fn snapshot_within(&self, limit: Duration) -> BTreeMap<String, f64> {
+        self.values(&self.ask(limit).await)
+    }
+
+    fn values(&self, answers: &Answers) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
-        for (name, metric) in entries {
-            match metric {
-                Metric::Counter(counter) => {
-                    values.insert(name, counter.get() as f64);
-                }
-                Metric::PushGauge(gauge) => {
-                    values.insert(name, gauge.get());
-                }
-                Metric::PullGauge(value) => {
-                    values.insert(name, value());
-                }
-                Metric::Timer(timer) => timer.snapshot(&name, &mut values),
+        self.shared.registry.read(answers, |name, reading| {
+            if let Some(value) = reading.value() {
+                values.insert(name.to_owned(), value);
             }
-        }
-        values.retain(|_, value| !value.is_nan());
+            for (key, value) in reading.statistics() {
+                values.insert(format!("{name}/{key}"), value);
+            }
+        });
         values
     }
+
+    /// Asks those who take time to answer, all at the same time, and waits for them for `limit` at most.
+    pub(crate) async fn ask(&self, limit: Duration) -> Answers {
+        let mut questions: FuturesUnordered<_> = self
+            .shared
+            .registry
+            .questions()
+            .into_iter()
+            .map(|(name, question)| question.answer().map(|value| (name, value)))
+            .collect();
+        let mut answers = Answers::new();
+        let all = async {
+            while let Some((name, value)) = questions.next().await {
+                answers.extend(value.map(|value| (name, value)));
+            }
+        };
+        // What is missing then is left out.
+        let _ = within(&self.shared.clock, limit, all).await;
+        answers
+    }
+
+    /// A snapshot as one flat JSON object, sorted by key, every value a double.
+    pub(crate) fn to_json(&self, answers: &Answers) -> String {
+        let expected = self.shared.json_len.load(Ordering::Relaxed);
+        let mut json = json::Writer::with_capacity(expected + expected / 8);
+        self.shared
+            .registry
+            .read(answers, |name, reading| json.add(name, &reading));
+        let json = json.finish();
+        self.shared.json_len.store(json.len(), Ordering::Relaxed);
+        json
+    }
+
+    /// A snapshot as Prometheus reads it, of at most `max_series` lines.
+    pub(crate) fn expose(
+        &self,
+        answers: &Answers,
+        format: Format,
+        max_series: usize,
+    ) -> Exposition {
+        openmetrics::expose(format, max_series, |visit| {
+            self.shared.registry.read(answers, visit);
+        })
+    }
+}
+
+/// The output of `future` if it comes within `limit`. No time at all is not worth a timer, which a paused clock would not fire.
+pub(crate) async fn within<F: Future>(
+    clock: &Clock,
+    limit: Duration,
+    future: F,
+) -> Option<F::Output> {
+    match limit.is_zero() {
+        true => future.now_or_never(),
+        false => clock.timeout(limit, future).await.ok(),
+    }
+}
+
+fn as_counter(metric: &Metric) -> Option<Counter> {
+    match metric {
+        Metric::Counter(counter) => Some(counter.clone()),
+        _ => None,
+    }
+}
+
+fn with_unit(mut name: String, unit: TimeUnit) -> String {
+    name.push('_');
+    name.push_str(unit.suffix());
+    name
 }
 
 impl std::fmt::Debug for Metrics {
@@ -236,103 +285,5 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-/// A snapshot as one flat JSON object, every value a double.
-pub(crate) fn snapshot_json(values: &BTreeMap<String, f64>) -> String {
-    let mut json = String::with_capacity(2 + values.len() * 48);
-    json.push('{');
-    for (name, value) in values {
-        if json.len() > 1 {
-            json.push(',');
-        }
-        // A name is always representable; were it not, the empty key is still valid JSON.
-        let name = serde_json::to_string(name).unwrap_or_else(|_| "\"\"".to_owned());
-        let _ = write!(json, "{name}:");
-        push_double(&mut json, *value);
-    }
-    json.push('}');
-    json
-}
-
-/// Writes a double as upstream does: always with a fraction, in plain notation from 1e-6 up to 1e21.
-fn push_double(json: &mut String, value: f64) {
-    let magnitude = value.abs();
-    let _ = if value.is_infinite() {
-        let sign = if value < 0.0 { "-" } else { "" };
-        write!(json, "\"{sign}Infinity\"")
-    } else if magnitude == 0.0 || (1e-6..1e21).contains(&magnitude) {
-        let start = json.len();
-        let written = write!(json, "{value}");
-        if !json.get(start..).is_some_and(|text| text.contains('.')) {
-            json.push_str(".0");
-        }
-        written
-    } else {
-        write!(json, "{value:e}")
-    };
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn doubles_print_like_upstream() {
-        let check = |value: f64, expected: &str| {
-            let mut json = String::new();
-            push_double(&mut json, value);
-            assert_eq!(json, expected);
-        };
-        check(0.0, "0.0");
-        check(-0.0, "-0.0");
-        check(42.0, "42.0");
-        check(-1.5, "-1.5");
-        check(0.1, "0.1");
-        check(1e16, "10000000000000000.0");
-        check(25276502016.0, "25276502016.0");
-        check(1e21, "1e21");
-        check(1.5e-7, "1.5e-7");
-        check(0.000001, "0.000001");
-        check(f64::INFINITY, "\"Infinity\"");
-        check(f64::NEG_INFINITY, "\"-Infinity\"");
-    }
-
-    #[test]
-    fn snapshot_is_flat_and_sorted() {
-        let metrics = Metrics::new(Clock::paused());
-        metrics.counter("b/count").add(2);
-        metrics.counter("b/count").inc();
-        metrics.push_gauge("a/gauge").set(0.5);
-        metrics.pull_gauge("c/pulled", || 7.0);
-        metrics.pull_gauge("c/nan", || f64::NAN);
-        assert_eq!(
-            snapshot_json(&metrics.snapshot()),
-            r#"{"a/gauge":0.5,"b/count":3.0,"c/pulled":7.0}"#
-        );
-        assert!(metrics.remove("a/gauge"));
-        assert!(!metrics.remove("a/gauge"));
-        metrics.remove_prefix("c/");
-        assert_eq!(snapshot_json(&metrics.snapshot()), r#"{"b/count":3.0}"#);
-        metrics.push_gauge("b/count").add(1.0);
-        assert_eq!(snapshot_json(&metrics.snapshot()), r#"{"b/count":1.0}"#);
-    }
-
-    #[test]
-    fn timers_show_the_last_duration_and_statistics() {
-        let clock = Clock::paused();
-        let metrics = Metrics::new(clock.clone());
-        let timer = metrics.timer("x/store");
-        assert!(metrics.snapshot().is_empty());
-        timer.record(Duration::from_millis(10));
-        assert_eq!(snapshot_json(&metrics.snapshot()), r#"{"x/store_ms":10.0}"#);
-        let timing = timer.start();
-        clock.advance(Duration::from_millis(30));
-        timing.stop();
-        assert_eq!(
-            snapshot_json(&metrics.snapshot()),
-            "{\"x/store_ms\":30.0,\"x/store_ms/count\":2.0,\"x/store_ms/max\":30.0,\"x/store_ms/min\":10.0,\
-             \"x/store_ms/p50\":20.0,\"x/store_ms/p90\":28.0,\"x/store_ms/p95\":29.0,\"x/store_ms/p99\":29.8,\
-             \"x/store_ms/p999\":29.98,\"x/store_ms/p9999\":29.998}"
-        );
-    }
-}
+mod tests;

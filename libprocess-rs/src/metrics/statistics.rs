@@ -17,7 +17,30 @@ pub(super) struct TimeSeries {
     samples: VecDeque<(Instant, f64)>,
     /// Index, within the older half, of the next sample to give up.
     next_thinned: usize,
+    /// The statistics of the samples as they are, once someone has asked for them.
+    statistics: Option<Statistics>,
 }
+
+/// The exported figures of a window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Statistics {
+    /// How many samples there are.
+    pub(super) count: usize,
+    /// Their values at [`QUANTILES`].
+    pub(super) values: [f64; 8],
+}
+
+/// What is exported, in order of the keys: name, and the share of samples below.
+pub(super) const QUANTILES: [(&str, f64); 8] = [
+    ("max", 1.0),
+    ("min", 0.0),
+    ("p50", 0.5),
+    ("p90", 0.90),
+    ("p95", 0.95),
+    ("p99", 0.99),
+    ("p999", 0.999),
+    ("p9999", 0.9999),
+];
 
 impl TimeSeries {
     pub(super) fn new(window: Duration) -> Self {
@@ -25,13 +48,15 @@ impl TimeSeries {
             window,
             samples: VecDeque::new(),
             next_thinned: 1,
+            statistics: None,
         }
     }
 
     pub(super) fn add(&mut self, now: Instant, value: f64) {
+        self.statistics = None;
         self.samples.push_back((now, value));
         let oldest = now - self.window;
-        while self.samples.len() > 1 && self.samples.front().is_some_and(|(at, _)| *at < oldest) {
+        while self.samples.len() > 1 && self.samples.front().is_some_and(|(at, _)| *at <= oldest) {
             self.samples.pop_front();
             self.next_thinned = self.next_thinned.saturating_sub(1).max(1);
         }
@@ -42,32 +67,24 @@ impl TimeSeries {
 
     /// Drops one sample of the older half, every other one in turn, so that old times are known less exactly than new ones.
     fn thin(&mut self) {
-        if self.next_thinned >= self.samples.len() / 2 {
+        if self.next_thinned > self.samples.len() / 2 {
             self.next_thinned = 1;
         }
         self.samples.remove(self.next_thinned);
         self.next_thinned += 1;
     }
 
-    /// The exported figures by key; none below two samples.
-    pub(super) fn statistics(&self) -> Option<[(&'static str, f64); 9]> {
-        if self.samples.len() < 2 {
-            return None;
+    /// The exported figures; none below two samples.
+    pub(super) fn statistics(&mut self) -> Option<Statistics> {
+        if self.statistics.is_none() && self.samples.len() >= 2 {
+            let mut sorted: Vec<f64> = self.samples.iter().map(|(_, value)| *value).collect();
+            sorted.sort_unstable_by(f64::total_cmp);
+            self.statistics = Some(Statistics {
+                count: sorted.len(),
+                values: QUANTILES.map(|(_, share)| percentile(&sorted, share)),
+            });
         }
-        let mut sorted: Vec<f64> = self.samples.iter().map(|(_, value)| *value).collect();
-        sorted.sort_by(f64::total_cmp);
-        let at = |p| percentile(&sorted, p);
-        Some([
-            ("count", sorted.len() as f64),
-            ("min", at(0.0)),
-            ("max", at(1.0)),
-            ("p50", at(0.5)),
-            ("p90", at(0.90)),
-            ("p95", at(0.95)),
-            ("p99", at(0.99)),
-            ("p999", at(0.999)),
-            ("p9999", at(0.9999)),
-        ])
+        self.statistics
     }
 }
 
@@ -108,6 +125,11 @@ mod tests {
         series.add(at(5), 2.0);
         series.add(at(12), 3.0);
         assert_eq!(series.samples.len(), 2);
+        assert_eq!(series.statistics().unwrap().values[0], 3.0);
+        series.add(at(12), 4.0);
+        assert_eq!(series.statistics().unwrap().values[0], 4.0);
+        series.add(at(15), 5.0);
+        assert_eq!(series.samples.len(), 3);
         series.add(at(100), 4.0);
         assert_eq!(series.samples.len(), 1);
         assert!(series.statistics().is_none());

@@ -1,10 +1,9 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::statistics::TimeSeries;
+use super::statistics::{Statistics, TimeSeries};
 use crate::{Clock, Instant};
 
 pub(super) const DEFAULT_WINDOW: Duration = Duration::from_secs(60 * 60);
@@ -44,7 +43,7 @@ impl TimeUnit {
         }
     }
 
-    fn nanoseconds(self) -> f64 {
+    pub(super) fn nanoseconds(self) -> f64 {
         match self {
             Self::Nanoseconds => 1.0,
             Self::Microseconds => 1e3,
@@ -59,6 +58,8 @@ impl TimeUnit {
 }
 
 /// A metric of the last duration of something. Clones share it.
+///
+/// Upstream: `process::metrics::Timer`.
 #[derive(Clone, Debug)]
 pub struct Timer {
     clock: Clock,
@@ -69,6 +70,8 @@ pub struct Timer {
 #[derive(Debug)]
 struct State {
     last: Option<f64>,
+    count: u64,
+    total: Duration,
     history: Option<TimeSeries>,
 }
 
@@ -81,9 +84,13 @@ pub struct Timing {
 }
 
 impl Timer {
-    pub(super) fn new(clock: Clock, unit: TimeUnit, window: Option<Duration>) -> Self {
+    /// A timer that follows `clock` and reports in `unit`. With a window it keeps the durations of that time, of which a
+    /// snapshot shows the statistics.
+    pub fn new(clock: Clock, unit: TimeUnit, window: Option<Duration>) -> Self {
         let state = State {
             last: None,
+            count: 0,
+            total: Duration::ZERO,
             history: window.map(TimeSeries::new),
         };
         Self {
@@ -107,21 +114,41 @@ impl Timer {
         let now = self.clock.now();
         let mut state = self.state.lock();
         state.last = Some(value);
+        state.count += 1;
+        state.total = state.total.saturating_add(duration);
         if let Some(history) = &mut state.history {
             history.add(now, value);
         }
     }
 
-    pub(super) fn snapshot(&self, name: &str, values: &mut BTreeMap<String, f64>) {
-        let state = self.state.lock();
-        if let Some(last) = state.last {
-            values.insert(name.to_owned(), last);
-        }
-        let statistics = state.history.as_ref().and_then(TimeSeries::statistics);
-        for (key, value) in statistics.into_iter().flatten() {
-            values.insert(format!("{name}/{key}"), value);
+    pub(super) fn unit(&self) -> TimeUnit {
+        self.unit
+    }
+
+    pub(super) fn reading(&self) -> TimerReading {
+        let mut state = self.state.lock();
+        TimerReading {
+            unit: self.unit,
+            last: state.last,
+            count: state.count,
+            total: state.total,
+            statistics: state.history.as_mut().and_then(TimeSeries::statistics),
         }
     }
+}
+
+/// What a timer shows at one time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TimerReading {
+    pub(super) unit: TimeUnit,
+    /// The last duration, in the unit.
+    pub(super) last: Option<f64>,
+    /// How many durations there were.
+    pub(super) count: u64,
+    /// Their sum.
+    pub(super) total: Duration,
+    /// In the unit.
+    pub(super) statistics: Option<Statistics>,
 }
 
 impl Timing {

@@ -14,7 +14,7 @@ use super::workers::Workers;
 use super::{Placement, StartError};
 use crate::actor::{AnyMailbox, Envelope, Ids, Registry, wait_for};
 use crate::clock::Settle;
-use crate::config::LoggingControl;
+use crate::config::{LoggingControl, MetricsConfig};
 use crate::metrics::Counter;
 use crate::network::{End, Links, Listener, Sockets, Transport, Writer};
 use crate::upid::{self, RuntimeId};
@@ -75,6 +75,7 @@ pub(crate) struct Inner {
     pub(crate) logging: Option<Arc<dyn LoggingControl>>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
+    pub(crate) metrics_config: MetricsConfig,
     pub(crate) counters: Arc<Counters>,
     pub(crate) ids: Ids,
     pub(crate) registry: Registry,
@@ -120,6 +121,7 @@ impl Inner {
             logging: config.logging,
             clock: config.clock,
             metrics,
+            metrics_config: config.metrics,
             sockets: Sockets::new(config.max_queue_bytes, counters.clone()),
             counters,
             ids: Ids::default(),

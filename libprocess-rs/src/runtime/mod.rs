@@ -140,7 +140,24 @@ impl Runtime {
         id: impl Into<String>,
         process: P,
     ) -> Result<Pid<P>, SpawnError> {
-        let mut id: String = id.into();
+        self.spawn_on(self.inner.place(&placement), id.into(), process)
+    }
+
+    /// Starts an actor on the thread that serves connections, where no actor of the user can hold it up.
+    pub(crate) fn spawn_builtin<P: Process>(
+        &self,
+        id: &str,
+        process: P,
+    ) -> Result<Pid<P>, SpawnError> {
+        self.spawn_on(Workers::FIRST, id.to_owned(), process)
+    }
+
+    fn spawn_on<P: Process>(
+        &self,
+        worker: usize,
+        mut id: String,
+        process: P,
+    ) -> Result<Pid<P>, SpawnError> {
         if id.is_empty() {
             id = self.generate_id("");
         }
@@ -148,7 +165,6 @@ impl Runtime {
         let runtime = self.inner.id();
         let upid = Upid::local(id.as_str(), self.address(), runtime, mailbox.clone());
         let routes = Arc::new(RouteTable::default());
-        let worker = self.inner.place(&placement);
         let added = self.inner.registry.add(Actor {
             upid: upid.clone(),
             mailbox: mailbox.clone(),

@@ -44,6 +44,9 @@ struct Started {
 }
 
 impl Workers {
+    /// The index of the first worker.
+    pub(crate) const FIRST: usize = 0;
+
     /// Starts the threads and binds the port on the first of them.
     pub(crate) fn start(config: &RuntimeConfig) -> Result<(Self, Box<dyn Listener>), StartError> {
         let (tx, rx) = mpsc::channel();
