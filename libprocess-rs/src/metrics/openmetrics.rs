@@ -201,8 +201,16 @@ fn family_name(member: &Member) -> String {
     {
         name.push('_');
     }
-    let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    name.extend(member.name.chars().map(allowed));
+    for (index, part) in member
+        .name
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .enumerate()
+    {
+        if index > 0 {
+            name.push('_');
+        }
+        name.push_str(part);
+    }
     match &member.value {
         Value::Count(_) => {
             if let Some(base) = name.strip_suffix("_total") {
@@ -318,6 +326,10 @@ fn push_number(text: &mut String, value: f64) {
 
 /// Escapes what would end a line or a label.
 fn push_escaped(text: &mut String, name: &str, quotes: bool) {
+    if !name.contains(['\\', '"', '\n']) {
+        text.push_str(name);
+        return;
+    }
     for c in name.chars() {
         match c {
             '\\' => text.push_str("\\\\"),
