@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::Clock;
 use crate::metrics::Rate;
-use crate::network::{TcpTransport, Transport};
+use crate::network::{TcpTransport, TlsConfig, Transport};
 
 /// Request line and headers may be this long, as upstream.
 const DEFAULT_MAX_HEAD_BYTES: usize = 80 * 1024;
@@ -63,10 +63,13 @@ pub struct RuntimeConfig {
     pub max_queue_bytes: usize,
     /// Further connections are closed at once.
     pub max_connections: usize,
-    /// How long a request may take to arrive: from its first byte to the end of its head, and between portions of its body.
+    /// How long a request may take to arrive: from its first byte to the end of its head, and between portions of its body. Also
+    /// how long a TLS handshake may take.
     pub header_timeout: Duration,
     /// If true, messages whose sender claims another IP than that of their connection are refused.
     pub require_peer_address_ip_match: bool,
+    /// TLS for all connections; default none.
+    pub tls: Option<TlsConfig>,
     /// What carries bytes; default TCP.
     pub transport: Arc<dyn Transport>,
     /// How metrics are shown.
@@ -123,6 +126,7 @@ impl Default for RuntimeConfig {
             max_connections: DEFAULT_MAX_CONNECTIONS,
             header_timeout: DEFAULT_HEADER_TIMEOUT,
             require_peer_address_ip_match: false,
+            tls: None,
             transport: Arc::new(TcpTransport::default()),
             metrics: MetricsConfig::default(),
             logging: None,
@@ -175,7 +179,7 @@ impl RuntimeConfig {
         }
     }
 
-    /// Defaults, changed by the `LIBPROCESS_` variables of the environment.
+    /// Defaults, changed by the `LIBPROCESS_` variables of the environment; those of TLS may also begin with `SSL_`.
     ///
     /// # Errors
     /// A variable that does not parse. A bad `LIBPROCESS_NUM_WORKER_THREADS` is only logged, as upstream.
@@ -190,7 +194,11 @@ impl RuntimeConfig {
     pub fn from_vars(
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut config = Self::default();
+        let vars: Vec<(String, String)> = vars.into_iter().collect();
+        let mut config = Self {
+            tls: TlsConfig::from_vars(&vars)?,
+            ..Self::default()
+        };
         for (variable, value) in vars {
             if let Some(name) = variable.strip_prefix(PREFIX) {
                 let name = name.to_ascii_uppercase();
@@ -217,11 +225,7 @@ impl RuntimeConfig {
                 self.advertise_port = Some(port.ok_or("a port from 1 to 65535")?);
             }
             "REQUIRE_PEER_ADDRESS_IP_MATCH" => {
-                self.require_peer_address_ip_match = match value {
-                    "true" | "1" => true,
-                    "false" | "0" => false,
-                    _ => return Err("true, 1, false or 0"),
-                };
+                self.require_peer_address_ip_match = parse_bool(value)?;
             }
             "METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT" => {
                 const RATE: &str = "nothing or <number of requests>/<duration>, such as 2/1secs";
@@ -239,6 +243,15 @@ impl RuntimeConfig {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// The error says what was expected.
+pub(crate) fn parse_bool(value: &str) -> Result<bool, &'static str> {
+    match value {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("true, 1, false or 0"),
     }
 }
 

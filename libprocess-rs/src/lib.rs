@@ -31,7 +31,10 @@ pub use config::{ConfigError, LoggingControl, MetricsConfig, RuntimeConfig};
 pub use limiter::RateLimiter;
 pub use message_name::MessageName;
 pub use metrics::{Counter, Metrics, PushGauge};
-pub use network::{BoxFuture, ByteStream, Incoming, Listener, TcpTransport, Transport};
+pub use network::{
+    BoxFuture, ByteStream, CipherSuite, Curve, HostnameValidation, Incoming, Listener,
+    ReverseLookup, TcpTransport, TlsConfig, TlsError, Transport, UnknownName,
+};
 pub use runtime::{Placement, Runtime, SpawnError, StartError};
 pub use sequence::Sequence;
 pub use upid::{Upid, UpidParseError};

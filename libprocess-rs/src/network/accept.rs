@@ -110,7 +110,7 @@ async fn serve_worker(inner: Arc<Inner>, mut accepted: mpsc::UnboundedReceiver<A
 
 async fn serve(inner: Arc<Inner>, web: &OnceCell<WebService>, incoming: Box<dyn Incoming>) {
     let peer = incoming.peer();
-    let mut stream = match incoming.open() {
+    let stream = match incoming.open() {
         Ok(stream) => stream,
         Err(error) => {
             tracing::debug!("Lost a new connection: {error}");
@@ -118,6 +118,16 @@ async fn serve(inner: Arc<Inner>, web: &OnceCell<WebService>, incoming: Box<dyn 
         }
     };
     let mut buffer = BytesMut::new();
+    let secured = match &inner.connector.tls {
+        Some(tls) => {
+            let peer = peer.map(Into::into);
+            tls.server.accept(&inner, stream, peer, &mut buffer).await
+        }
+        None => Some(stream),
+    };
+    let Some(mut stream) = secured else {
+        return;
+    };
     match first_head(&inner, &mut stream, &mut buffer).await {
         Ok(Some(Classified::Own)) => connection::serve(inner, stream, buffer, peer).await,
         Ok(Some(_)) => serve_web(inner, web, stream, buffer, peer).await,
@@ -142,7 +152,7 @@ async fn serve_web(
     }
 }
 
-/// Reads the first head of a connection. `None` if the client left without one. A connection may stay silent as long as it
+/// Reads the first head of a connection, after what of it may already be in `buffer`. `None` if the client left without one. A connection may stay silent as long as it
 /// likes, for a link opens one before there is anything to say; but once begun a head must come to its end.
 async fn first_head(
     inner: &Inner,
@@ -152,6 +162,14 @@ async fn first_head(
     let mut watchdog = Watchdog::new(inner.clock.clone(), inner.header_timeout);
     let mut searched = 0;
     loop {
+        if !buffer.is_empty() {
+            watchdog.watch(false);
+            match classify(buffer, searched, inner.limits.head_bytes) {
+                Ok(Classified::Partial) => searched = buffer.len(),
+                Ok(kind) => return Ok(Some(kind)),
+                Err(error) => return Err(error.into()),
+            }
+        }
         buffer.reserve(FIRST_READ_BYTES);
         let read = tokio::select! {
             biased;
@@ -160,12 +178,6 @@ async fn first_head(
         };
         if !matches!(read, Ok(read) if read > 0) {
             return Ok(None);
-        }
-        watchdog.watch(false);
-        match classify(buffer, searched, inner.limits.head_bytes) {
-            Ok(Classified::Partial) => searched = buffer.len(),
-            Ok(kind) => return Ok(Some(kind)),
-            Err(error) => return Err(error.into()),
         }
     }
 }

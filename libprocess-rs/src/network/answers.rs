@@ -42,6 +42,11 @@ impl Answer {
         text: Some("The IP address of the sender does not match that of the connection"),
     };
 
+    pub(super) const TLS_MISSING: Self = Self {
+        status: StatusCode::BAD_REQUEST,
+        text: Some("This port speaks TLS: use https"),
+    };
+
     pub(super) const fn status(status: StatusCode) -> Self {
         Self { status, text: None }
     }
@@ -179,18 +184,22 @@ pub(super) async fn refuse(inner: &Inner, mut stream: Box<dyn ByteStream>, answe
     let (length, mut date) = (Some(body.len() as u64), DateText::default());
     write_head(&mut out, status, headers, length, false, date.now());
     out.extend_from_slice(&body);
-    let closing = async {
-        if stream.write_all(&out).await.is_ok() && stream.shutdown().await.is_ok() {
-            drain(&mut stream).await;
-        }
-    };
-    // Closing with unread bytes would reset the connection, and the client could lose the answer.
-    let _ = inner.clock.timeout(REFUSAL_LINGER, closing).await;
+    let answering = stream.write_all(&out);
+    if let Ok(Ok(())) = inner.clock.timeout(REFUSAL_LINGER, answering).await {
+        close(inner, stream).await;
+    }
 }
 
-async fn drain(stream: &mut Box<dyn ByteStream>) {
+/// Closes a connection on which the client may still be sending.
+pub(super) async fn close(inner: &Inner, mut stream: Box<dyn ByteStream>) {
     let mut scratch = [0; 1024];
-    while matches!(stream.read(&mut scratch).await, Ok(read) if read > 0) {}
+    let closing = async {
+        if stream.shutdown().await.is_ok() {
+            while matches!(stream.read(&mut scratch).await, Ok(read) if read > 0) {}
+        }
+    };
+    // Closing with unread bytes would reset the connection, and the client could lose what it was told last.
+    let _ = inner.clock.timeout(REFUSAL_LINGER, closing).await;
 }
 
 impl From<ReadError> for Answer {

@@ -3,13 +3,16 @@
 //! actix-http loses requests that a client pipelines beyond its read buffer, and that is how libprocess sends.
 
 use std::fmt::Write as _;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use http::{Method, StatusCode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::ByteStream;
 use super::answers::{Answer, Output, refuse, write_head};
@@ -41,6 +44,7 @@ pub(super) async fn serve(
         watchdog: Watchdog::new(inner.clock.clone(), inner.header_timeout),
         output: Output::default(),
         read_size: ReadSize(QUIET_READ_BYTES),
+        unflushed: false,
         inner,
         peer,
     };
@@ -56,6 +60,8 @@ struct Connection {
     watchdog: Watchdog,
     output: Output,
     read_size: ReadSize,
+    /// Whether the stream may hold back what was written to it.
+    unflushed: bool,
 }
 
 /// Whether more requests are expected.
@@ -155,7 +161,8 @@ impl Connection {
         }
         tokio::select! {
             biased;
-            wrote = writing.write(&self.output.bytes), if !self.output.bytes.is_empty() => {
+            wrote = write(writing, &self.output.bytes, &mut self.unflushed),
+                if self.unflushed || !self.output.bytes.is_empty() => {
                 self.output.bytes.advance(wrote?);
                 Ok(Exchanged::Wrote)
             }
@@ -181,6 +188,8 @@ impl Connection {
             writing.write_all(&self.output.bytes).await?;
             self.output.bytes.clear();
         }
+        writing.flush().await?;
+        self.unflushed = true;
         let without_body = request.method == Method::HEAD;
         let response = serve_plain(&self.inner, request, self.peer).await;
         let (status, headers, body) = files::open(response).await;
@@ -208,6 +217,25 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Writes what is possible now and has it sent; without `bytes` it only has sent what was held back.
+fn write<'a>(
+    writing: &'a mut Writing,
+    bytes: &'a [u8],
+    unflushed: &'a mut bool,
+) -> impl Future<Output = io::Result<usize>> + 'a {
+    poll_fn(move |cx| {
+        let wrote = match bytes.is_empty() {
+            true => 0,
+            false => ready!(Pin::new(&mut *writing).poll_write(cx, bytes))?,
+        };
+        *unflushed = Pin::new(&mut *writing).poll_flush(cx)?.is_pending();
+        match *unflushed && wrote == 0 {
+            true => Poll::Pending,
+            false => Poll::Ready(Ok(wrote)),
+        }
+    })
 }
 
 /// What [`Connection::exchange`] did.
@@ -247,6 +275,7 @@ async fn write_stream(
 ) -> io::Result<()> {
     loop {
         writing.write_all(out).await?;
+        writing.flush().await?;
         out.clear();
         let piece = tokio::select! {
             biased;

@@ -3,16 +3,23 @@
 mod accept;
 mod answers;
 mod connection;
+mod connector;
 mod files;
 mod links;
 mod outgoing;
 mod rewind;
+mod tls;
 mod transport;
 mod watchdog;
 mod web;
 
+pub use tls::{
+    CipherSuite, Curve, HostnameValidation, ReverseLookup, TlsConfig, TlsError, UnknownName,
+};
 pub use transport::{BoxFuture, ByteStream, Incoming, Listener, TcpTransport, Transport};
 
 pub(crate) use accept::serve_port;
+pub(crate) use connector::Connector;
 pub(crate) use links::Links;
 pub(crate) use outgoing::{End, Sockets, Writer};
+pub(crate) use tls::Tls;

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 
-use super::{ByteStream, Transport};
+use super::{ByteStream, Connector};
 use crate::Clock;
 use crate::runtime::Counters;
 
@@ -229,13 +229,8 @@ impl Writer {
     }
 
     /// Connects and sends until the socket breaks or is no longer needed.
-    pub(crate) async fn run(
-        &self,
-        transport: &dyn Transport,
-        clock: &Clock,
-        sockets: &Sockets,
-    ) -> End {
-        match transport.connect(self.to).await {
+    pub(crate) async fn run(&self, connector: &Connector, clock: &Clock, sockets: &Sockets) -> End {
+        match connector.connect(self.to).await {
             Ok(stream) => {
                 self.socket.queue.lock().sending = false;
                 self.serve(stream, clock, sockets).await
@@ -278,7 +273,7 @@ impl Writer {
         let mut batch = BytesMut::new();
         loop {
             if self.take(&mut batch) {
-                let sent = writer.write_all(&batch).await;
+                let sent = send(writer, &batch).await;
                 self.socket.queue.lock().sending = false;
                 if let Err(error) = sent {
                     return End::Broken(error);
@@ -311,6 +306,11 @@ impl Writer {
         queue.sending = true;
         true
     }
+}
+
+async fn send(writer: &mut WriteHalf<Box<dyn ByteStream>>, batch: &[u8]) -> std::io::Result<()> {
+    writer.write_all(batch).await?;
+    writer.flush().await
 }
 
 /// Reads and discards until the peer closes or the connection breaks: nothing is expected but that.

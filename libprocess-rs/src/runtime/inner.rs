@@ -16,7 +16,7 @@ use crate::actor::{AnyMailbox, Envelope, Ids, Registry, wait_for};
 use crate::clock::Settle;
 use crate::config::{LoggingControl, MetricsConfig};
 use crate::metrics::Counter;
-use crate::network::{End, Links, Listener, Sockets, Transport, Writer};
+use crate::network::{Connector, End, Links, Listener, Sockets, Tls, Writer};
 use crate::upid::{self, RuntimeId};
 use crate::wire::{Limits, encode_message, encode_proto};
 use crate::{Clock, MessageName, Metrics, RuntimeConfig, Upid};
@@ -44,6 +44,9 @@ pub(crate) struct Counters {
     pub(crate) timed_out: Counter,
     pub(crate) refused: Counter,
     pub(crate) panics: Counter,
+    pub(crate) tls_failed: Counter,
+    pub(crate) tls_missing: Counter,
+    pub(crate) tls_downgraded: Counter,
 }
 
 impl Counters {
@@ -59,6 +62,9 @@ impl Counters {
             timed_out: counter("requests_timed_out"),
             refused: counter("connections_refused"),
             panics: counter("actor_panics"),
+            tls_failed: counter("tls_handshakes_failed"),
+            tls_missing: counter("tls_connections_plain_refused"),
+            tls_downgraded: counter("tls_connections_downgraded"),
         }
     }
 }
@@ -83,7 +89,7 @@ pub(crate) struct Inner {
     pub(crate) connections: AtomicUsize,
     links: Mutex<Links>,
     sockets: Sockets,
-    transport: Arc<dyn Transport>,
+    pub(crate) connector: Connector,
     /// Sending sockets that have not ended.
     writers: AtomicUsize,
     /// Work outside the actors that settling waits for.
@@ -103,9 +109,21 @@ impl Drop for Busy {
 }
 
 impl Inner {
-    pub(crate) fn new(config: RuntimeConfig, workers: Workers, addresses: Addresses) -> Self {
+    pub(crate) fn new(
+        config: RuntimeConfig,
+        workers: Workers,
+        addresses: Addresses,
+        tls: Option<Tls>,
+    ) -> Self {
         let metrics = Metrics::new(config.clock.clone());
         let counters = Arc::new(Counters::new(&metrics));
+        let connector = Connector {
+            transport: config.transport,
+            tls: tls.map(Arc::new),
+            handshake_timeout: config.header_timeout,
+            clock: config.clock.clone(),
+            counters: counters.clone(),
+        };
         Self {
             address: addresses.advertised,
             bound_address: addresses.bound,
@@ -129,7 +147,7 @@ impl Inner {
             workers,
             connections: AtomicUsize::new(0),
             links: Mutex::default(),
-            transport: config.transport,
+            connector,
             writers: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
             past_turns: AtomicU64::new(0),
@@ -265,7 +283,7 @@ impl Inner {
 
     async fn run(&self, writer: &Writer) {
         let end = writer
-            .run(&*self.transport, &self.clock, &self.sockets)
+            .run(&self.connector, &self.clock, &self.sockets)
             .await;
         let End::Broken(error) = end else {
             return;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::actor::{self, Actor, AddError, Context, Mailbox, Pid, Process};
 use crate::http::RouteTable;
-use crate::network::serve_port;
+use crate::network::{Tls, TlsError, serve_port};
 use crate::{Clock, MessageName, Metrics, RuntimeConfig, Upid, builtin};
 use workers::Workers;
 
@@ -44,6 +44,9 @@ pub enum StartError {
     /// The runtime listens on all addresses, and none was found to advertise.
     #[error("no IP address found for host name '{0}': set an address to listen on or to advertise")]
     NoAddress(String),
+    /// TLS is on but cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Why an actor was not spawned.
@@ -78,6 +81,7 @@ impl Runtime {
     /// # Errors
     /// See [`StartError`]; then nothing is left behind.
     pub fn start(config: RuntimeConfig) -> Result<Self, StartError> {
+        let tls = config.tls.as_ref().map(Tls::load).transpose()?;
         let (workers, listener) = Workers::start(&config)?;
         let addresses = match Addresses::new(&config, &*listener) {
             Ok(addresses) => addresses,
@@ -86,7 +90,7 @@ impl Runtime {
                 return Err(error);
             }
         };
-        let inner = Arc::new(Inner::new(config, workers, addresses));
+        let inner = Arc::new(Inner::new(config, workers, addresses, tls));
         inner.register();
         let runtime = Self { inner };
         builtin::spawn(&runtime);

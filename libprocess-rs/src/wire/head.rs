@@ -44,6 +44,8 @@ pub(crate) fn classify(
     match find_end(buffer, searched) {
         Some(end) if end > max_head_bytes => Err(ReadError::HeadTooLarge),
         None if buffer.len() >= max_head_bytes => Err(ReadError::HeadTooLarge),
+        // A TLS handshake, say: its sender would wait for an answer and never end the head.
+        None if !begins_with_text(buffer) => Err(ReadError::Malformed("not HTTP")),
         None => Ok(Classified::Partial),
         Some(end) => {
             let bytes = buffer.get(..end).unwrap_or_default();
@@ -56,6 +58,11 @@ pub(crate) fn classify(
             })
         }
     }
+}
+
+fn begins_with_text(buffer: &[u8]) -> bool {
+    let first = buffer.first();
+    first.is_none_or(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
 }
 
 /// The length of the head if its end is in `buffer`; the search begins at `from`, where an earlier one gave up.

@@ -264,6 +264,8 @@ fn classifies_connections() {
         assert_eq!(classify(text.as_bytes(), 0, 100), expected, "{text:?}");
     };
     check("", Ok(Classified::Partial));
+    check("\r\nG", Ok(Classified::Partial));
+    check("\x16\x03\x01", Err(ReadError::Malformed("not HTTP")));
     check(
         "POST / HTTP/1.1\r\nLibprocess-From: x\r\n",
         Ok(Classified::Partial),

@@ -1,0 +1,54 @@
+//! How connections to other runtimes are opened.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::tls::{HandshakeError, Tls};
+use super::{ByteStream, Transport};
+use crate::Clock;
+use crate::runtime::Counters;
+
+/// Opens connections, with TLS if that is on.
+pub(crate) struct Connector {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) tls: Option<Arc<Tls>>,
+    /// How long a TLS handshake may take.
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) clock: Clock,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Connector {
+    /// A new connection to `to`.
+    pub(super) async fn connect(&self, to: SocketAddr) -> io::Result<Box<dyn ByteStream>> {
+        let stream = self.transport.connect(to).await?;
+        match &self.tls {
+            Some(tls) => self.secure(tls, stream, to).await,
+            None => Ok(stream),
+        }
+    }
+
+    async fn secure(
+        &self,
+        tls: &Tls,
+        stream: Box<dyn ByteStream>,
+        to: SocketAddr,
+    ) -> io::Result<Box<dyn ByteStream>> {
+        let handshake = tls.client.handshake(stream, to.into(), None);
+        let handshake = self.clock.timeout(self.handshake_timeout, handshake).await;
+        let error = match handshake {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => error,
+            Err(_) => HandshakeError::TimedOut,
+        };
+        self.counters.tls_failed.inc();
+        tracing::warn!("The TLS handshake with {to} failed: {error}");
+        if !tls.support_downgrade {
+            return Err(io::Error::other(error));
+        }
+        self.counters.tls_downgraded.inc();
+        self.transport.connect(to).await
+    }
+}
