@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::Clock;
 use crate::metrics::Rate;
 use crate::network::{TcpTransport, TlsConfig, Transport};
+use crate::{Clock, FirewallRule};
 
 /// Request line and headers may be this long, as upstream.
 const DEFAULT_MAX_HEAD_BYTES: usize = 80 * 1024;
@@ -76,6 +76,12 @@ pub struct RuntimeConfig {
     pub metrics: MetricsConfig,
     /// What `/logging/toggle` changes; without it the route answers 400 to changes.
     pub logging: Option<Arc<dyn LoggingControl>>,
+    /// Rules that refuse requests; the first one that does answers. Default none.
+    pub firewall: Vec<Arc<dyn FirewallRule>>,
+    /// The authentication realm of the built-in endpoints that only show something; default none.
+    pub readonly_realm: Option<String>,
+    /// The authentication realm of the built-in endpoints that change something; default none.
+    pub readwrite_realm: Option<String>,
 }
 
 /// Settings of the endpoints `/metrics` and `/metrics/snapshot`.
@@ -130,6 +136,9 @@ impl Default for RuntimeConfig {
             transport: Arc::new(TcpTransport::default()),
             metrics: MetricsConfig::default(),
             logging: None,
+            firewall: Vec::new(),
+            readonly_realm: None,
+            readwrite_realm: None,
         }
     }
 }

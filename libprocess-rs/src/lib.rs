@@ -22,8 +22,10 @@ mod upid;
 mod wire;
 
 pub use self::http::{
-    BodyError, BodyStream, Help, Principal, Query, QueryError, Reply, Request, Response,
-    RouteOptions, StreamWriter, WriteError, parse_path,
+    Authentication, Authenticator, BasicAuthenticator, BodyError, BodyStream, CheckError,
+    CheckFuture, CombinedAuthenticator, DisabledEndpoints, Endpoint, FirewallRule, Help,
+    JwtAuthenticator, ParamError, ParamPlace, Principal, Query, QueryError, Reply, Request,
+    Response, RouteOptions, StreamWriter, WriteError, parse_path,
 };
 pub use actor::{AskError, Context, Gone, Periodic, Pid, Process, QueuedEvents};
 pub use clock::{Clock, Elapsed, Instant, Sleep, Timer};

@@ -27,7 +27,9 @@ impl Process for LoggingEndpoint {
             .description(">        level=VALUE          Verbosity level (e.g., 1, 2, 3)")
             .description(">        duration=VALUE       Duration of that level (e.g., 10secs)")
             .authentication(true);
-        ctx.route("/toggle", RouteOptions::with_help(help), Self::toggle);
+        let mut options = RouteOptions::with_help(help);
+        options.realm = ctx.runtime().inner().readwrite_realm.clone();
+        ctx.route("/toggle", options, Self::toggle);
     }
 }
 

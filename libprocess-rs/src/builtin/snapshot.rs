@@ -53,7 +53,12 @@ impl Process for MetricsEndpoint {
             .description(timeout)
             .description(">        jsonp=VALUE          Function to wrap the answer in")
             .authentication(true);
-        ctx.route("/snapshot", RouteOptions::with_help(help), Self::snapshot);
+        let readonly = ctx.runtime().inner().readonly_realm.clone();
+        let options = |help| RouteOptions {
+            realm: readonly.clone(),
+            ..RouteOptions::with_help(help)
+        };
+        ctx.route("/snapshot", options(help), Self::snapshot);
         let help = Help::tldr("All metrics as text for Prometheus.")
             .description("The answer is OpenMetrics 1.0 if the client names it in `Accept`, else")
             .description("the text format 0.0.4. Slashes in names become underscores; the help of")
@@ -63,7 +68,7 @@ impl Process for MetricsEndpoint {
             .description("")
             .description(timeout)
             .authentication(true);
-        ctx.route("/", RouteOptions::with_help(help), Self::scrape);
+        ctx.route("/", options(help), Self::scrape);
     }
 }
 

@@ -5,8 +5,8 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
+use http::header::{CONTENT_ENCODING, ETAG, VARY};
 
 use super::Response;
 use super::response::Body;
@@ -14,18 +14,23 @@ use super::response::Body;
 /// Smaller bodies are sent as they are.
 const GZIP_MINIMUM_BODY_BYTES: usize = 1024;
 
-/// Compresses the body if the request headers allow it and it is worth it.
-pub(crate) fn compress_for(request: &HeaderMap, response: Response) -> Response {
-    match &response.body {
-        Body::Bytes(body)
-            if body.len() >= GZIP_MINIMUM_BODY_BYTES
-                && !response.headers.contains_key(CONTENT_ENCODING)
-                && accepts_gzip(request) =>
-        {
-            compress(response)
-        }
-        _ => response,
+/// Compresses the body if it is worth it and the client accepts that. What could have been compressed says so by `Vary`.
+pub(crate) fn compress_for(accepted: bool, mut response: Response) -> Response {
+    if !is_compressible(&response) {
+        return response;
     }
+    response
+        .headers
+        .append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    match accepted {
+        true => compress(response),
+        false => response,
+    }
+}
+
+fn is_compressible(response: &Response) -> bool {
+    matches!(&response.body, Body::Bytes(body) if body.len() >= GZIP_MINIMUM_BODY_BYTES)
+        && !response.headers.contains_key(CONTENT_ENCODING)
 }
 
 fn compress(mut response: Response) -> Response {
@@ -39,35 +44,21 @@ fn compress(mut response: Response) -> Response {
             response
                 .headers
                 .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            weaken_tag(&mut response);
         }
         Err(error) => tracing::error!("Failed to compress a response: {error}"),
     }
     response
 }
 
-/// An entry for gzip decides, else one for `*`; a quality of zero, or one that is no number, refuses.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let Some(accepted) = headers
-        .get_all(ACCEPT_ENCODING)
-        .iter()
-        .next_back()
-        .and_then(|value| value.to_str().ok())
-    else {
-        return false;
-    };
-    let quality_of = |wanted: &str| {
-        accepted.split(',').find_map(|entry| {
-            let mut parts = entry.split(';').map(str::trim);
-            (parts.next()? == wanted).then(|| {
-                parts
-                    .find_map(|part| part.strip_prefix("q="))
-                    .is_none_or(|q| q.trim().parse::<f64>().is_ok_and(|q| q > 0.0))
-            })
-        })
-    };
-    quality_of("gzip")
-        .or_else(|| quality_of("*"))
-        .unwrap_or(false)
+/// The compressed form is another one than the tag was made for, with the same meaning (RFC 9110, section 8.8.1).
+fn weaken_tag(response: &mut Response) {
+    let tag = response.headers.get(ETAG).and_then(|tag| tag.to_str().ok());
+    if let Some(tag) = tag.filter(|tag| !tag.starts_with("W/"))
+        && let Ok(weak) = HeaderValue::from_str(&format!("W/{tag}"))
+    {
+        response.headers.insert(ETAG, weak);
+    }
 }
 
 #[cfg(test)]
@@ -76,36 +67,20 @@ mod tests {
     use std::io::Read;
 
     #[test]
-    fn accept_encoding() {
-        let check = |value: Option<&str>, expected: bool| {
-            let mut headers = HeaderMap::new();
-            if let Some(value) = value {
-                headers.insert(ACCEPT_ENCODING, value.parse().unwrap());
-            }
-            assert_eq!(accepts_gzip(&headers), expected, "{value:?}");
-        };
-        check(None, false);
-        check(Some(""), false);
-        check(Some("gzip"), true);
-        check(Some("deflate, gzip;q=0.5"), true);
-        check(Some("gzip;q=0"), false);
-        check(Some("gzip;q=x"), false);
-        check(Some("gzip;q=0, *"), false);
-        check(Some("*"), true);
-        check(Some("*;q=0.0"), false);
-        check(Some("deflate"), false);
-    }
-
-    #[test]
     fn compresses_from_1024_bytes_on() {
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        let small = Response::json_text(vec![b'x'; 1023]);
-        let small = compress_for(&headers, small);
+        let small = compress_for(true, Response::json_text(vec![b'x'; 1023]));
         assert!(small.headers().get(CONTENT_ENCODING).is_none());
+        assert!(small.headers().get(VARY).is_none());
 
-        let large = compress_for(&headers, Response::json_text(vec![b'x'; 1024]));
+        let plain = compress_for(false, Response::json_text(vec![b'x'; 1024]));
+        assert!(plain.headers().get(CONTENT_ENCODING).is_none());
+        assert_eq!(plain.headers()[VARY], "Accept-Encoding");
+
+        let large = Response::json_text(vec![b'x'; 1024]).header(ETAG, "\"a\"");
+        let large = compress_for(true, large);
         assert_eq!(large.headers()[CONTENT_ENCODING], "gzip");
+        assert_eq!(large.headers()[VARY], "Accept-Encoding");
+        assert_eq!(large.headers()[ETAG], "W/\"a\"");
         let mut plain = Vec::new();
         flate2::read::GzDecoder::new(&large.body().unwrap()[..])
             .read_to_end(&mut plain)

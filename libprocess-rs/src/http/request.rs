@@ -1,13 +1,52 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use http::header::ACCEPT;
 use http::{HeaderMap, Method};
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use super::Query;
+use super::accept::accepts_media;
+use super::params::from_pairs;
+use super::route::parameter;
+use super::{ParamError, ParamPlace, Principal, Query, QueryError, percent_decode};
 
 /// An HTTP request on its way to a route.
+///
+/// ```
+/// use libprocess::{Context, Process, Reply, Request, Response, RouteOptions};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Task {
+///     id: String,
+/// }
+///
+/// #[derive(Deserialize)]
+/// struct Page {
+///     #[serde(default)]
+///     offset: u64,
+///     limit: Option<u16>,
+/// }
+///
+/// struct Tasks;
+///
+/// impl Process for Tasks {
+///     fn initialize(&mut self, ctx: &mut Context<Self>) {
+///         // GET /tasks/{id}/log?offset=100
+///         ctx.route("/{id}/log", RouteOptions::default(), |_, _, request| {
+///             log(&request).unwrap_or_else(Response::from).into()
+///         });
+///     }
+/// }
+///
+/// fn log(request: &Request) -> Result<Response, libprocess::ParamError> {
+///     let task: Task = request.path_params()?;
+///     let page: Page = request.query_params()?;
+///     Ok(Response::json((task.id, page.offset, page.limit)))
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Request {
     /// The method. The router does not look at it.
@@ -26,17 +65,8 @@ pub struct Request {
     pub principal: Option<Principal>,
     pub(crate) stream: Option<BodyStream>,
     pub(crate) raw_query: Option<String>,
-}
-
-/// An authenticated client.
-///
-/// Upstream: `process::http::authentication::Principal`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Principal {
-    /// The name.
-    pub value: Option<String>,
-    /// What else is known, such as the claims of a token.
-    pub claims: BTreeMap<String, String>,
+    /// The name of the route, if it has parameters.
+    pub(crate) route: Option<String>,
 }
 
 impl Request {
@@ -52,7 +82,78 @@ impl Request {
             principal: None,
             stream: None,
             raw_query: None,
+            route: None,
         }
+    }
+
+    /// A request as it arrives, without its body.
+    pub(crate) fn received(
+        method: Method,
+        path: &str,
+        query: Option<&str>,
+        headers: HeaderMap,
+        peer: Option<SocketAddr>,
+    ) -> Result<Self, QueryError> {
+        Ok(Self {
+            query: Query::parse(query.unwrap_or_default())?,
+            raw_query: query.map(str::to_owned),
+            headers,
+            peer,
+            ..Self::new(method, path)
+        })
+    }
+
+    /// The request as the route of this name would get it, for tests of handlers that use [`path_params`](Self::path_params).
+    pub fn with_route(mut self, name: &str) -> Self {
+        self.route = Some(name.trim_matches('/').to_owned());
+        self
+    }
+
+    /// The parameters of the path: for the route `/tasks/{id}` a struct with a field `id`, which is of any type that can be made
+    /// of text: strings, numbers, booleans, enums without data, `Option`s of those. They are decoded.
+    ///
+    /// # Errors
+    /// A parameter is missing or not allowed. The error names it and what is allowed, and is a 400 as a
+    /// [`Response`](super::Response).
+    pub fn path_params<T: DeserializeOwned>(&self) -> Result<T, ParamError> {
+        let route = self.route.as_deref().unwrap_or_default();
+        let path = self.path.trim_start_matches('/');
+        let (_, path) = path.split_once('/').unwrap_or((path, ""));
+        let segments = route
+            .split('/')
+            .zip(path.trim_start_matches('/').split('/'));
+        let mut bound = Vec::new();
+        for (name, value) in segments {
+            if let Some(name) = parameter(name) {
+                let value = percent_decode(value).map_err(|error| ParamError::Invalid {
+                    place: ParamPlace::Path,
+                    name: name.to_owned(),
+                    problem: error.to_string(),
+                })?;
+                bound.push((name, value));
+            }
+        }
+        let pairs = bound.iter().map(|(name, value)| (*name, &**value));
+        from_pairs(ParamPlace::Path, pairs.collect())
+    }
+
+    /// The parameters of the query as a struct with a field for each; see [`path_params`](Self::path_params) for the types.
+    /// Fields that are `Option`s or have a default may be missing. Others in the query are ignored, unless the struct says
+    /// `#[serde(deny_unknown_fields)]`.
+    ///
+    /// # Errors
+    /// See [`path_params`](Self::path_params).
+    pub fn query_params<T: DeserializeOwned>(&self) -> Result<T, ParamError> {
+        let mut pairs: Vec<_> = self.query.iter().collect();
+        // Of several errors the client always gets the same.
+        pairs.sort_unstable();
+        from_pairs(ParamPlace::Query, pairs)
+    }
+
+    /// Whether the client accepts an answer of this media type. Without an `Accept` header it accepts all. The most specific
+    /// entry decides: the type itself, then `type/*`, then `*/*`; its `q` counts only as zero or not, as upstream.
+    pub fn accepts(&self, media_type: &str) -> bool {
+        accepts_media(self.header(ACCEPT.as_str()), media_type)
     }
 
     /// The text of a header; of several with this name the last one. None if it is not visible ASCII.
@@ -152,6 +253,56 @@ pub fn parse_path(pattern: &str, path: &str) -> Option<HashMap<String, String>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Params {
+        id: u32,
+        name: String,
+    }
+
+    #[test]
+    fn path_parameters() {
+        let check = |path: &str, expected: Result<(u32, &str), &str>| {
+            let request = Request::new(Method::GET, path).with_route("/x/{id}/{name}");
+            let params = request.path_params::<Params>();
+            let expected = expected.map(|(id, name)| Params {
+                id,
+                name: name.to_owned(),
+            });
+            let expected = expected.map_err(str::to_owned);
+            assert_eq!(params.map_err(|error| error.to_string()), expected);
+        };
+        check("/actor/x/7/a%20b", Ok((7, "a b")));
+        check("//actor/x/7/b/further", Ok((7, "b")));
+        check("/actor/x/7", Err("Missing path parameter 'name'."));
+        check(
+            "/actor/x/y/b",
+            Err("Invalid path parameter 'id': 'y' is not a whole number from 0 to 4294967295."),
+        );
+        check(
+            "/actor/x/7/%zz",
+            Err("Invalid path parameter 'name': malformed percent-encoding in '%zz'."),
+        );
+    }
+
+    #[test]
+    fn query_parameters() {
+        let mut request = Request::new(Method::GET, "/");
+        request.query = Query::parse("name=a+b&id=7&more=1").unwrap();
+        let expected = Params {
+            id: 7,
+            name: "a b".to_owned(),
+        };
+        assert_eq!(request.query_params(), Ok(expected));
+        request.query = Query::parse("id=x").unwrap();
+        let error = request.query_params::<Params>().unwrap_err();
+        let response = super::super::Response::from(error);
+        assert_eq!(response.status_code(), 400);
+        assert_eq!(
+            response.body().unwrap(),
+            "Invalid query parameter 'id': 'x' is not a whole number from 0 to 4294967295.\n"
+        );
+    }
 
     #[test]
     fn binds_path_tokens() {

@@ -1,9 +1,10 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, LOCATION};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -56,11 +57,10 @@ impl Response {
     /// A status with its default body: none for informational, successful and redirecting ones and 304, else code, reason and
     /// a full stop, as in `404 Not Found.`
     pub fn status(status: StatusCode) -> Self {
-        if status.is_client_error() || status.is_server_error() {
-            let body = format!("{} {}.", status.as_u16(), reason(status));
-            return Self::text(status, body);
+        match default_body(status) {
+            body if body.is_empty() => Self::new(status, Bytes::new()),
+            body => Self::text(status, body),
         }
-        Self::new(status, Bytes::new())
     }
 
     /// A text body.
@@ -111,6 +111,23 @@ impl Response {
             allowed.join("', '")
         );
         Self::text(StatusCode::METHOD_NOT_ALLOWED, body).header(ALLOW, allowed.join(", "))
+    }
+
+    /// 401 with the challenges in one `WWW-Authenticate` header, joined by `, `.
+    pub fn unauthorized(challenges: &[impl AsRef<str>], body: impl Into<String>) -> Self {
+        let challenges: Vec<_> = challenges.iter().map(AsRef::as_ref).collect();
+        Self::text(StatusCode::UNAUTHORIZED, body).header(WWW_AUTHENTICATE, challenges.join(", "))
+    }
+
+    /// 429: the client asks too often and may try again `after` this time, which is rounded up to seconds. A C++ libprocess does
+    /// not know this status and takes it for a failed connection.
+    pub fn too_many_requests(after: Duration) -> Self {
+        Self::status(StatusCode::TOO_MANY_REQUESTS).header(RETRY_AFTER, seconds(after))
+    }
+
+    /// 503: the client may try again `after` this time, which is rounded up to seconds.
+    pub fn unavailable(text: impl Into<String>, after: Duration) -> Self {
+        Self::text(StatusCode::SERVICE_UNAVAILABLE, text).header(RETRY_AFTER, seconds(after))
     }
 
     /// 307 to `location`.
@@ -176,9 +193,24 @@ impl Response {
     }
 }
 
+/// Whole seconds, rounded up.
+fn seconds(duration: Duration) -> String {
+    let fraction = u64::from(duration.subsec_nanos() > 0);
+    duration.as_secs().saturating_add(fraction).to_string()
+}
+
+/// Code, reason and a full stop for errors; else nothing.
+pub(super) fn default_body(status: StatusCode) -> String {
+    match status.is_client_error() || status.is_server_error() {
+        true => format!("{} {}.", status.as_u16(), reason(status)),
+        false => String::new(),
+    }
+}
+
 /// The reason phrase of a status as upstream spells it (RFC 2616).
 pub(crate) fn reason(status: StatusCode) -> &'static str {
     match status.as_u16() {
+        203 => "Non-Authoritative Information",
         408 => "Request Time-out",
         413 => "Request Entity Too Large",
         414 => "Request-URI Too Large",

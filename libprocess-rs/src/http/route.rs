@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
 use super::Help;
+use super::auth::Lane;
 
 /// How a route is to be treated.
 #[derive(Debug, Clone, Default)]
@@ -68,21 +70,34 @@ pub(crate) struct RouteTable {
 #[derive(Default)]
 struct Entries {
     /// By name without the leading slash; the root route has the empty name.
-    routes: BTreeMap<String, RouteOptions>,
+    routes: BTreeMap<String, Entry>,
+    /// The names among them that have parameters; those with literals further left come first.
+    patterns: Vec<String>,
     assets: BTreeMap<String, PathBuf>,
+}
+
+struct Entry {
+    options: RouteOptions,
+    /// Shared by the routes of the same realm.
+    lane: Arc<Lane>,
 }
 
 /// Where a request within an actor goes.
 pub(crate) enum Found {
-    Route { name: String, streaming: bool },
+    Route {
+        name: String,
+        streaming: bool,
+        lane: Arc<Lane>,
+    },
     File(PathBuf),
 }
 
 impl Found {
-    fn route(name: &str, options: &RouteOptions) -> Self {
+    fn route(name: &str, entry: &Entry) -> Self {
         Self::Route {
             name: name.to_owned(),
-            streaming: options.streaming,
+            streaming: entry.options.streaming,
+            lane: entry.lane.clone(),
         }
     }
 }
@@ -109,7 +124,7 @@ impl RouteTable {
     /// Adds a route and returns its normalized name.
     pub(crate) fn add(&self, name: &str, options: RouteOptions) -> String {
         let name = name.trim_matches('/').to_owned();
-        self.entries.write().routes.insert(name.clone(), options);
+        self.entries.write().add(name.clone(), options);
         name
     }
 
@@ -124,8 +139,8 @@ impl RouteTable {
         let entries = self.entries.read();
         let mut candidate = path;
         loop {
-            if let Some(options) = entries.routes.get(candidate) {
-                return Some(Found::route(candidate, options));
+            if let Some((name, entry)) = entries.route(candidate) {
+                return Some(Found::route(name, entry));
             }
             match candidate.rfind('/') {
                 Some(cut) => candidate = candidate.get(..cut).unwrap_or_default(),
@@ -135,7 +150,8 @@ impl RouteTable {
         if let Some(file) = entries.asset(path) {
             return Some(Found::File(file));
         }
-        let root = entries.routes.get("").filter(|root| root.catch_all);
+        let root = entries.routes.get("");
+        let root = root.filter(|root| root.options.catch_all);
         root.map(|root| Found::route("", root))
     }
 
@@ -145,12 +161,37 @@ impl RouteTable {
         entries
             .routes
             .iter()
-            .map(|(name, options)| (format!("/{name}"), options.help.clone()))
+            .map(|(name, entry)| (format!("/{name}"), entry.options.help.clone()))
             .collect()
     }
 }
 
 impl Entries {
+    fn add(&mut self, name: String, options: RouteOptions) {
+        let known = self.routes.values().map(|entry| &entry.lane);
+        let lane = known
+            .into_iter()
+            .find(|lane| lane.realm == options.realm)
+            .cloned();
+        let lane = lane.unwrap_or_else(|| Arc::new(Lane::new(options.realm.clone())));
+        if name.split('/').any(is_parameter) && !self.routes.contains_key(&name) {
+            self.patterns.push(name.clone());
+            self.patterns
+                .sort_by_cached_key(|name| literals_first(name));
+        }
+        self.routes.insert(name, Entry { options, lane });
+    }
+
+    /// The route that is called `path` or, if there is none, whose pattern fits it as a whole.
+    fn route(&self, path: &str) -> Option<(&str, &Entry)> {
+        if let Some((name, entry)) = self.routes.get_key_value(path) {
+            return Some((name, entry));
+        }
+        let fits = |pattern: &&String| fits(pattern, path);
+        let pattern = self.patterns.iter().find(fits)?;
+        Some((pattern, self.routes.get(pattern)?))
+    }
+
     fn asset(&self, path: &str) -> Option<PathBuf> {
         let (name, rest) = path.split_once('/').unwrap_or((path, ""));
         if let Some(asset) = self.assets.get(name) {
@@ -165,6 +206,32 @@ fn join(asset: &Path, rest: &str) -> PathBuf {
         "" => asset.to_owned(),
         rest => asset.join(rest),
     }
+}
+
+/// The name of a `{name}` segment.
+pub(super) fn parameter(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+fn is_parameter(segment: &str) -> bool {
+    parameter(segment).is_some()
+}
+
+/// Sorts patterns: a literal segment before a parameter.
+fn literals_first(pattern: &str) -> Vec<(bool, String)> {
+    let segments = pattern.split('/');
+    segments
+        .map(|segment| (is_parameter(segment), segment.to_owned()))
+        .collect()
+}
+
+/// Whether all segments of `path` are those of `pattern`; a parameter stands for any but an empty one.
+fn fits(pattern: &str, path: &str) -> bool {
+    let mut segments = path.split('/');
+    pattern.split('/').all(|wanted| {
+        let found = segments.next();
+        found.is_some_and(|found| found == wanted || is_parameter(wanted) && !found.is_empty())
+    }) && segments.next().is_none()
 }
 
 /// The content type of a file by its name; upstream's table, in which several of today's types are missing.
@@ -227,6 +294,56 @@ mod tests {
         check("/static/js/x.js", Some("file /www/js/x.js"));
         check("/static", Some("file /www"));
         check("/app.css", Some("file /www/app.css"));
+    }
+
+    #[test]
+    fn parameters_stand_for_one_segment() {
+        let table = RouteTable::default();
+        for name in [
+            "/tasks",
+            "/tasks/{id}",
+            "/tasks/{id}/log",
+            "/tasks/new",
+            "/{kind}/all",
+            "/tasks/{id}/{file}",
+        ] {
+            table.add(name, RouteOptions::default());
+        }
+        let check = |path: &str, expected: Option<&str>| {
+            let found = table.find(path).map(|found| match found {
+                Found::Route { name, .. } => format!("/{name}"),
+                Found::File(path) => format!("file {}", path.display()),
+            });
+            assert_eq!(found.as_deref(), expected, "{path:?}");
+        };
+        check("/tasks/7", Some("/tasks/{id}"));
+        check("/tasks/7/", Some("/tasks/{id}"));
+        check("/tasks/new", Some("/tasks/new"));
+        check("/tasks/7/log", Some("/tasks/{id}/log"));
+        check("/tasks/7/log/x", Some("/tasks/{id}/log"));
+        check("/tasks/7/err", Some("/tasks/{id}/{file}"));
+        check("/tasks/all", Some("/tasks/{id}"));
+        check("/agents/all", Some("/{kind}/all"));
+        check("/tasks//log", Some("/tasks"));
+        check("/agents", None);
+    }
+
+    #[test]
+    fn routes_of_a_realm_share_a_lane() {
+        let table = RouteTable::default();
+        let realm = |name: &str| RouteOptions::default().realm(name);
+        table.add("/a", realm("r"));
+        table.add("/b", realm("r"));
+        table.add("/c", realm("w"));
+        table.add("/d", RouteOptions::default());
+        let lane = |path: &str| match table.find(path) {
+            Some(Found::Route { lane, .. }) => lane,
+            _ => panic!("no route"),
+        };
+        assert!(Arc::ptr_eq(&lane("/a"), &lane("/b")));
+        assert!(!Arc::ptr_eq(&lane("/a"), &lane("/c")));
+        assert_eq!(lane("/c").realm.as_deref(), Some("w"));
+        assert_eq!(lane("/d").realm, None);
     }
 
     #[test]

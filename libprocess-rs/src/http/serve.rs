@@ -1,10 +1,14 @@
 //! From a request path to the answer of an actor.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use tokio::sync::oneshot;
 
+use super::auth::{Endpoint, Lane};
+use super::gzip::compress_for;
 use super::route::Found;
-use super::{Request, Response, compress_for, percent_decode};
+use super::{Preferences, Request, Response, percent_decode};
 use crate::actor::{Actor, HttpEvent};
 use crate::runtime::Inner;
 
@@ -16,51 +20,74 @@ pub(crate) enum Target {
     /// A route of an actor.
     Route {
         actor: Actor,
-        /// The path after delegation.
-        path: String,
         route: String,
         streaming: bool,
+        lane: Arc<Lane>,
     },
     /// Nothing but this response.
     Fixed(Response),
 }
 
-/// Finds what serves `path`, waiting until the actor has said what routes it has.
+/// Finds what serves the path of `request`, waiting until the actor has said what routes it has, and completes the path.
 ///
 /// The first segment names an actor; if there is none the delegate gets the whole path, so that on a master `/state` and
 /// `/master/state` are the same.
-pub(crate) async fn target(inner: &Inner, path: &str) -> Target {
-    if !path.starts_with('/') {
+pub(crate) async fn target(inner: &Inner, request: &mut Request) -> Target {
+    if !request.path.starts_with('/') {
         return fixed(StatusCode::BAD_REQUEST);
     }
-    if path.contains("/..") {
+    if request.path.contains("/..") {
         return fixed(StatusCode::NOT_FOUND);
     }
-    let Ok(named) = actor_of(inner, path) else {
+    let Ok(named) = actor_of(inner, &request.path) else {
         return fixed(StatusCode::BAD_REQUEST);
     };
-    let (actor, path) = match (named, &inner.delegate) {
-        (Some(actor), _) => (Some(actor), path.to_owned()),
+    let actor = match (named, &inner.delegate) {
         (None, Some(delegate)) => {
-            let rest = if path == "/" { "" } else { path };
-            (inner.registry.get(delegate), format!("/{delegate}{rest}"))
+            let rest = if request.path == "/" {
+                ""
+            } else {
+                &request.path
+            };
+            request.path = format!("/{delegate}{rest}");
+            inner.registry.get(delegate)
         }
-        (None, None) => (None, path.to_owned()),
+        (named, _) => named,
     };
-    let Some(actor) = actor else {
-        return fixed(StatusCode::NOT_FOUND);
+    let found = match &actor {
+        Some(actor) => {
+            // A request may come sooner than the first turn of the actor.
+            actor.routes.ready().await;
+            actor.routes.find(without_id(&request.path))
+        }
+        None => None,
     };
-    // A request may come sooner than the first turn of the actor.
-    actor.routes.ready().await;
-    match actor.routes.find(without_id(&path)) {
-        Some(Found::Route { name, streaming }) => Target::Route {
+    let endpoint = || {
+        let route = match &found {
+            Some(Found::Route { name, .. }) => Some(name.as_str()),
+            _ => None,
+        };
+        Endpoint::new(&request.path, route, inner.delegate.as_deref())
+    };
+    if let Some(refusal) = inner.gatekeeper.refusal(request, endpoint) {
+        return Target::Fixed(refusal);
+    }
+    match (actor, found) {
+        (
+            Some(actor),
+            Some(Found::Route {
+                name,
+                streaming,
+                lane,
+            }),
+        ) => Target::Route {
             actor,
-            path,
             route: name,
             streaming,
+            lane,
         },
-        Some(Found::File(path)) => Target::Fixed(Response::file(path)),
-        None => fixed(StatusCode::NOT_FOUND),
+        (_, Some(Found::File(path))) => Target::Fixed(Response::file(path)),
+        _ => fixed(StatusCode::NOT_FOUND),
     }
 }
 
@@ -85,43 +112,62 @@ fn without_id(path: &str) -> &str {
 }
 
 /// The answer of `target`, compressed if the client wants it and it is worth it.
-pub(crate) async fn answer(target: Target, mut request: Request) -> Response {
-    let headers = request.headers.clone();
+pub(crate) async fn answer(
+    inner: &Inner,
+    target: Target,
+    request: Request,
+    preferences: &Preferences,
+) -> Response {
     let response = match target {
         Target::Fixed(response) => response,
         Target::Route {
-            actor, path, route, ..
-        } => {
-            request.path = path;
-            ask(&actor, request, route).await
-        }
+            actor, route, lane, ..
+        } => ask(inner, &actor, &lane, route, request).await,
     };
+    let gzip = preferences.gzip;
     let large = response
         .body()
         .is_some_and(|body| body.len() >= COMPRESS_ELSEWHERE_BYTES);
-    if !large || !headers.contains_key(http::header::ACCEPT_ENCODING) {
-        return compress_for(&headers, response);
+    if !large || !gzip {
+        return compress_for(gzip, response);
     }
-    let compressed = tokio::task::spawn_blocking(move || compress_for(&headers, response)).await;
+    let compressed = tokio::task::spawn_blocking(move || compress_for(gzip, response)).await;
     compressed.unwrap_or_else(|error| {
         tracing::error!("Failed to compress a response: {error}");
         Response::status(StatusCode::INTERNAL_SERVER_ERROR)
     })
 }
 
-async fn ask(actor: &Actor, request: Request, route: String) -> Response {
-    let (reply, answer) = oneshot::channel();
-    let event = HttpEvent {
-        request,
-        route,
-        reply,
-    };
-    if actor.mailbox.http(event).is_err() {
-        return Response::status(StatusCode::NOT_FOUND);
+async fn ask(
+    inner: &Inner,
+    actor: &Actor,
+    lane: &Lane,
+    route: String,
+    mut request: Request,
+) -> Response {
+    if route.contains('{') {
+        request.route = Some(route.clone());
     }
-    answer
-        .await
-        .unwrap_or_else(|_| Response::status(StatusCode::INTERNAL_SERVER_ERROR))
+    let deliver = |request, route| {
+        let (reply, answer) = oneshot::channel();
+        let event = HttpEvent {
+            request,
+            route,
+            reply,
+        };
+        match actor.mailbox.http(event) {
+            Ok(()) => Ok(answer),
+            Err(_) => Err(Box::new(Response::status(StatusCode::NOT_FOUND))),
+        }
+    };
+    let gatekeeper = &inner.gatekeeper;
+    let admitted = gatekeeper.admit(lane, actor.upid.id(), route, request, deliver);
+    match admitted.await {
+        Ok(answer) => answer
+            .await
+            .unwrap_or_else(|_| Response::status(StatusCode::INTERNAL_SERVER_ERROR)),
+        Err(refusal) => *refusal,
+    }
 }
 
 #[cfg(test)]

@@ -146,8 +146,8 @@ async fn serve_web(
     buffer: BytesMut,
     peer: Option<SocketAddr>,
 ) {
-    match web.get_or_try_init(|| web::service(inner)).await {
-        Ok(service) => service(Rewind::new(buffer, stream), peer).await,
+    match web.get_or_try_init(|| web::service(inner.clone())).await {
+        Ok(service) => service(Rewind::new(&inner, buffer, stream), peer).await,
         Err(error) => tracing::error!("Failed to set up actix-web: {error}"),
     }
 }

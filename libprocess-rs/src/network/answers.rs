@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use actix_web::http::header::HttpDate;
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::ByteStream;
+use super::ready::Framing;
 use crate::http::{Response, reason};
 use crate::runtime::{Counters, Inner};
 use crate::wire::{ReadError, Rejection};
@@ -23,7 +23,7 @@ const WRITE_BYTES: usize = 16 * 1024;
 const MAX_WAITING_ANSWERS: usize = 4096;
 
 /// How long a client that is refused may take to close its side.
-const REFUSAL_LINGER: Duration = Duration::from_secs(2);
+pub(super) const REFUSAL_LINGER: Duration = Duration::from_secs(2);
 
 /// The answer to a message, or to a connection that is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Output {
             let response = answer.into_response();
             let body = response.body().cloned().unwrap_or_default();
             let (status, headers) = (response.status_code(), response.headers());
-            let framing = Some(body.len() as u64);
+            let framing = Framing::Length(body.len() as u64);
             write_head(
                 &mut self.bytes,
                 status,
@@ -135,18 +135,18 @@ impl DateText {
         let second = since.map_or(0, |since| since.as_secs());
         if self.second != second || self.text.is_empty() {
             self.second = second;
-            self.text = HttpDate::from(now).to_string();
+            self.text = httpdate::fmt_http_date(now);
         }
         &self.text
     }
 }
 
-/// Writes the head of a response. `length` is that of the body; without it the body is chunked.
+/// Writes the head of a response.
 pub(super) fn write_head(
     out: &mut BytesMut,
     status: StatusCode,
     headers: &HeaderMap,
-    length: Option<u64>,
+    framing: Framing,
     keep_alive: bool,
     date: &str,
 ) {
@@ -156,9 +156,10 @@ pub(super) fn write_head(
         reason(status)
     );
     // Writing to memory cannot fail.
-    let _ = match length {
-        Some(length) => write!(text, "Content-Length: {length}\r\n"),
-        None => write!(text, "Transfer-Encoding: chunked\r\n"),
+    let _ = match framing {
+        Framing::Length(length) => write!(text, "Content-Length: {length}\r\n"),
+        Framing::Chunked => write!(text, "Transfer-Encoding: chunked\r\n"),
+        Framing::None => Ok(()),
     };
     if !keep_alive {
         text.push_str("Connection: close\r\n");
@@ -181,8 +182,8 @@ pub(super) async fn refuse(inner: &Inner, mut stream: Box<dyn ByteStream>, answe
     let body = response.body().cloned().unwrap_or_default();
     let mut out = BytesMut::new();
     let (status, headers) = (response.status_code(), response.headers());
-    let (length, mut date) = (Some(body.len() as u64), DateText::default());
-    write_head(&mut out, status, headers, length, false, date.now());
+    let (framing, mut date) = (Framing::Length(body.len() as u64), DateText::default());
+    write_head(&mut out, status, headers, framing, false, date.now());
     out.extend_from_slice(&body);
     let answering = stream.write_all(&out);
     if let Ok(Ok(())) = inner.clock.timeout(REFUSAL_LINGER, answering).await {

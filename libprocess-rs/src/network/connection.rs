@@ -16,10 +16,10 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::ByteStream;
 use super::answers::{Answer, Output, refuse, write_head};
-use super::files::{self, Opened};
+use super::ready::{Payload, Ready, respond};
 use super::watchdog::Watchdog;
 use crate::actor::{Envelope, wait_for};
-use crate::http::{BodyStream, Query, Request, Response, StreamReader, Target, answer, target};
+use crate::http::{BodyStream, Preferences, Request, Response, StreamReader, Target, target};
 use crate::runtime::Inner;
 use crate::wire::{Item, Message, PlainRequest, Reader};
 
@@ -190,28 +190,22 @@ impl Connection {
         }
         writing.flush().await?;
         self.unflushed = true;
-        let without_body = request.method == Method::HEAD;
-        let response = serve_plain(&self.inner, request, self.peer).await;
-        let (status, headers, body) = files::open(response).await;
-        let length = match &body {
-            Opened::Bytes(bytes) => Some(bytes.len() as u64),
-            Opened::File(file) => Some(file.left()),
-            Opened::Stream(_) => None,
-        };
+        let ready = serve_plain(&self.inner, request, self.peer).await;
         let out = &mut self.output.bytes;
         let date = self.output.date.now();
-        write_head(out, status, &headers, length, keep_alive, date);
-        match body {
-            _ if without_body => {}
-            Opened::Bytes(bytes) => out.extend_from_slice(&bytes),
-            Opened::File(mut file) => {
+        let framing = ready.body.framing();
+        write_head(out, ready.status, &ready.headers, framing, keep_alive, date);
+        match ready.body {
+            Payload::Unsent(_) => {}
+            Payload::Bytes(bytes) => out.extend_from_slice(&bytes),
+            Payload::File(mut file) => {
                 while let Some(chunk) = file.next().await? {
                     out.extend_from_slice(&chunk);
                     writing.write_all(out).await?;
                     out.clear();
                 }
             }
-            Opened::Stream(mut stream) => {
+            Payload::Stream(mut stream) => {
                 write_stream(out, reading, writing, &mut stream, self.reader.buffer()).await?;
             }
         }
@@ -323,26 +317,57 @@ pub(super) async fn deliver(inner: &Inner, message: Message, peer: Option<Socket
     Answer::ACCEPTED
 }
 
-async fn serve_plain(inner: &Inner, plain: PlainRequest, peer: Option<SocketAddr>) -> Response {
-    let (path, query) = match plain.target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (plain.target.as_str(), None),
+async fn serve_plain(inner: &Inner, plain: PlainRequest, peer: Option<SocketAddr>) -> Ready {
+    let (path, query) = split_target(&plain.target);
+    let preferences = Preferences::none(plain.method == Method::HEAD);
+    let request = Request::received(plain.method, path, query, plain.headers, peer);
+    let Ok(mut request) = request else {
+        let response = Response::status(StatusCode::BAD_REQUEST);
+        return Ready::new(response, &preferences).await;
     };
-    let Ok(parsed) = Query::parse(query.unwrap_or_default()) else {
-        return Response::status(StatusCode::BAD_REQUEST);
-    };
-    let mut request = Request::new(plain.method, path);
-    request.raw_query = query.map(str::to_owned);
-    request.query = parsed;
-    request.headers = plain.headers;
-    request.body = plain.body;
-    request.peer = peer;
-    let target = target(inner, path).await;
+    let target = target(inner, &mut request).await;
     if let Target::Route {
         streaming: true, ..
     } = target
     {
-        request.stream = Some(BodyStream::whole(std::mem::take(&mut request.body)));
+        request.stream = Some(BodyStream::whole(plain.body));
+    } else {
+        request.body = plain.body;
     }
-    answer(target, request).await
+    respond(inner, target, request).await
+}
+
+/// Path and query of a request target, which may be a whole URL (RFC 9112, section 3.2.2).
+fn split_target(target: &str) -> (&str, Option<&str>) {
+    let target = match target.split_once("://") {
+        Some(("http" | "https", rest)) => rest.find('/').and_then(|slash| rest.get(slash..)),
+        _ => Some(target),
+    };
+    let target = target.unwrap_or("/");
+    let target = target.split('#').next().unwrap_or_default();
+    match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets() {
+        let check = |target: &str, expected: (&str, Option<&str>)| {
+            assert_eq!(split_target(target), expected, "{target:?}");
+        };
+        check("/a/b", ("/a/b", None));
+        check("/a?b?c=d#e", ("/a", Some("b?c=d")));
+        check("/a?", ("/a", Some("")));
+        check("http://x:1/a?b", ("/a", Some("b")));
+        check("http://x:1", ("/", None));
+        check("/x?u=http://y/z", ("/x", Some("u=http://y/z")));
+        check("x", ("x", None));
+        check("*", ("*", None));
+        check("", ("", None));
+    }
 }

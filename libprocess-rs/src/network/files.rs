@@ -1,29 +1,68 @@
 //! Files as response bodies.
 
-use std::io;
+use std::collections::VecDeque;
+use std::fs::Metadata;
+use std::io::{self, SeekFrom};
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
 use tokio::fs::File;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use crate::http::{Body, Response, content_type};
+use crate::http::ByteRange;
 
 /// Files are read in portions of this size.
 const FILE_CHUNK_BYTES: usize = 64 * 1024;
 
-/// An open file of which `left` bytes are to be sent.
+/// An open file, and what of it is to be sent.
 pub(super) struct OpenFile {
     file: File,
-    left: u64,
+    /// Where the next read begins.
+    position: u64,
+    parts: VecDeque<Part>,
+}
+
+/// A piece of a body.
+pub(super) enum Part {
+    Text(Bytes),
+    Range(ByteRange),
 }
 
 impl OpenFile {
+    /// Opens a file to be sent as a whole.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is no file.
+    pub(super) async fn open(path: &Path) -> io::Result<(Self, Metadata)> {
+        let file = File::open(path).await?;
+        let metadata = file.metadata().await?;
+        if !metadata.is_file() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let whole = ByteRange {
+            start: 0,
+            end: metadata.len(),
+        };
+        let file = Self {
+            file,
+            position: 0,
+            parts: VecDeque::from([Part::Range(whole)]),
+        };
+        Ok((file, metadata))
+    }
+
+    /// Sends these instead.
+    pub(super) fn send(&mut self, parts: impl IntoIterator<Item = Part>) {
+        self.parts = parts.into_iter().collect();
+    }
+
     /// How many bytes are left to be sent.
     pub(super) fn left(&self) -> u64 {
-        self.left
+        let lengths = self.parts.iter().map(|part| match part {
+            Part::Text(text) => text.len() as u64,
+            Part::Range(range) => range.len(),
+        });
+        lengths.sum()
     }
 
     /// The next bytes; `None` when all have been read.
@@ -31,71 +70,35 @@ impl OpenFile {
     /// # Errors
     /// The file cannot be read, or has become shorter since it was opened.
     pub(super) async fn next(&mut self) -> io::Result<Option<Bytes>> {
-        if self.left == 0 {
-            return Ok(None);
+        loop {
+            match self.parts.pop_front() {
+                None => return Ok(None),
+                Some(Part::Text(text)) => return Ok(Some(text)),
+                Some(Part::Range(range)) if range.len() == 0 => {}
+                Some(Part::Range(range)) => return self.read(range).await.map(Some),
+            }
         }
-        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);
+    }
+
+    /// The first bytes of `range`; the rest is left for later.
+    async fn read(&mut self, range: ByteRange) -> io::Result<Bytes> {
+        if self.position != range.start {
+            self.file.seek(SeekFrom::Start(range.start)).await?;
+        }
+        let wanted = usize::try_from(range.len()).unwrap_or(usize::MAX);
         let mut chunk = BytesMut::with_capacity(wanted.min(FILE_CHUNK_BYTES));
-        if self.file.read_buf(&mut chunk).await? == 0 {
+        let read = self.file.read_buf(&mut chunk).await?;
+        if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.position = range.start + read as u64;
         // The file may have grown.
         chunk.truncate(wanted);
-        self.left -= chunk.len() as u64;
-        Ok(Some(chunk.freeze()))
-    }
-}
-
-/// The body of a response, ready to be sent.
-pub(super) enum Opened {
-    Bytes(Bytes),
-    Stream(crate::http::StreamReader),
-    File(OpenFile),
-}
-
-/// Opens the file of a response that has one, or turns the response into a 404.
-pub(super) async fn open(response: Response) -> (StatusCode, http::HeaderMap, Opened) {
-    let Response {
-        status,
-        mut headers,
-        body,
-    } = response;
-    let path = match body {
-        Body::Bytes(bytes) => return (status, headers, Opened::Bytes(bytes)),
-        Body::Stream(reader) => return (status, headers, Opened::Stream(reader)),
-        Body::File(path) => path,
-    };
-    match open_file(&path).await {
-        Ok(file) => {
-            if let (None, Some(known)) = (headers.get(CONTENT_TYPE), content_type(&path)) {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static(known));
-            }
-            (status, headers, Opened::File(file))
+        let start = range.start + chunk.len() as u64;
+        if start < range.end {
+            let rest = ByteRange { start, ..range };
+            self.parts.push_front(Part::Range(rest));
         }
-        Err(error) => {
-            tracing::debug!("Cannot send '{}': {error}", path.display());
-            let Response {
-                status,
-                headers,
-                body,
-            } = Response::status(StatusCode::NOT_FOUND);
-            let bytes = match body {
-                Body::Bytes(bytes) => bytes,
-                Body::Stream(_) | Body::File(_) => Bytes::new(),
-            };
-            (status, headers, Opened::Bytes(bytes))
-        }
+        Ok(chunk.freeze())
     }
-}
-
-async fn open_file(path: &Path) -> io::Result<OpenFile> {
-    let file = File::open(path).await?;
-    let metadata = file.metadata().await?;
-    if !metadata.is_file() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    Ok(OpenFile {
-        file,
-        left: metadata.len(),
-    })
 }

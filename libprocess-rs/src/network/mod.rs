@@ -7,6 +7,8 @@ mod connector;
 mod files;
 mod links;
 mod outgoing;
+mod pipeline;
+mod ready;
 mod rewind;
 mod tls;
 mod transport;

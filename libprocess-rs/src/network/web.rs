@@ -1,29 +1,34 @@
 //! Ordinary HTTP connections, served by actix-web.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::AppConfig;
+use actix_web::error::PayloadError;
 use actix_web::http::header as header02;
 use actix_web::{App, HttpRequest, HttpResponse, web};
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use flate2::write::GzDecoder;
 use futures::future::LocalBoxFuture;
-use http::header::{CONTENT_ENCODING, HeaderName};
+use futures::{FutureExt, StreamExt};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use super::answers::REFUSAL_LINGER;
 use super::connection::deliver;
-use super::files::{self, OpenFile, Opened};
-use super::rewind::{Hangup, Rewind};
+use super::files::OpenFile;
+use super::ready::{Framing, Payload, Ready, respond};
+use super::rewind::{Exchange, Rewind};
 use crate::http::{
-    BodyError, BodySender, BodyStream, Query, Request, Response, StreamReader, Target, answer,
+    BodyError, BodySender, BodyStream, Preferences, Request, Response, StreamReader, Target,
     reason, target,
 };
 use crate::runtime::Inner;
@@ -47,9 +52,11 @@ pub(super) async fn service(inner: Arc<Inner>) -> io::Result<WebService> {
         .map_err(|error: actix_web::Error| error.error_response());
     let service = HttpService::build()
         .keep_alive(KeepAlive::Os)
-        .client_request_timeout(inner.header_timeout)
+        // The first head has been read, and `Rewind` watches the others.
+        .client_request_timeout(Duration::ZERO)
+        .client_disconnect_timeout(REFUSAL_LINGER)
         .on_connect_ext(|stream: &Rewind, extensions| {
-            extensions.insert(stream.hangup());
+            extensions.insert(stream.exchange());
         })
         .finish(map_config(app, |()| AppConfig::default()))
         .new_service(())
@@ -67,47 +74,49 @@ pub(super) async fn service(inner: Arc<Inner>) -> io::Result<WebService> {
 }
 
 async fn handle(inner: Arc<Inner>, web: HttpRequest, payload: web::Payload) -> HttpResponse {
-    let hangup = web.conn_data::<Hangup>().cloned().unwrap_or_default();
-    let response = match respond(&inner, &web, payload).await {
-        Ok(response) | Err(response) => response,
+    let exchange = web.conn_data::<Exchange>().cloned().unwrap_or_default();
+    let answered = Answered(exchange);
+    let ready = match serve(&inner, &web, payload).await {
+        Ok(ready) => ready,
+        Err(response) => {
+            let head_only = web.method() == actix_web::http::Method::HEAD;
+            let preferences = Preferences::none(head_only);
+            Ready::new(response, &preferences).await
+        }
     };
-    let (status, headers, body) = files::open(response).await;
-    into_actix(status, &headers, body, hangup)
+    into_actix(ready, answered)
 }
 
 /// The `Err` side is a response too, to a request that is not served.
-async fn respond(
+async fn serve(
     inner: &Arc<Inner>,
     web: &HttpRequest,
     payload: web::Payload,
-) -> Result<Response, Response> {
+) -> Result<Ready, Response> {
     let headers = convert_headers(web);
     let is_post = web.method() == actix_web::http::Method::POST;
     if is_post && let Some(sender) = message_sender(&headers) {
         let body = whole_body(inner, &headers, payload).await?;
-        return Ok(receive(inner, web, &sender, body).await);
+        let response = receive(inner, web, &sender, body).await;
+        return Ok(Ready::new(response, &Preferences::none(false)).await);
     }
-    let path = web.uri().path();
     let bad_request = || Response::status(StatusCode::BAD_REQUEST);
     let method = Method::from_bytes(web.method().as_str().as_bytes()).map_err(|_| bad_request())?;
-    let query = web.uri().query();
-    let mut request = Request::new(method, path);
-    request.query = Query::parse(query.unwrap_or_default()).map_err(|_| bad_request())?;
-    request.raw_query = query.map(str::to_owned);
-    request.peer = web.peer_addr();
-    let target = target(inner, path).await;
+    let (path, query) = (web.uri().path(), web.uri().query());
+    let mut request = Request::received(method, path, query, headers, web.peer_addr())
+        .map_err(|_| bad_request())?;
+    let target = target(inner, &mut request).await;
     if let Target::Route {
         streaming: true, ..
     } = target
     {
         let (sender, stream) = BodyStream::channel();
         request.stream = Some(stream);
-        actix_rt::spawn(pump(payload, sender));
+        actix_rt::spawn(pump(payload, is_gzip(&request.headers), sender));
     } else {
-        request.body = whole_body(inner, &headers, payload).await?;
+        request.body = whole_body(inner, &request.headers, payload).await?;
     }
-    request.headers = headers;
-    Ok(answer(target, request).await)
+    Ok(respond(inner, target, request).await)
 }
 
 /// The sender if this is a message; it may well come by a connection that began with something else.
@@ -151,30 +160,73 @@ async fn whole_body(
         }
         Response::status(error.status())
     };
+    let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+    let length = length.and_then(|length| length.parse::<usize>().ok());
+    if length.is_some_and(|length| length > inner.limits.body_bytes) {
+        return Err(refused(ReadError::BodyTooLarge));
+    }
     let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
+    while let Some(chunk) = next_chunk(inner, &mut payload).await? {
         let chunk = chunk.map_err(|_| refused(ReadError::Malformed("broken body")))?;
         if body.len() + chunk.len() > inner.limits.body_bytes {
             return Err(refused(ReadError::BodyTooLarge));
         }
         body.extend_from_slice(&chunk);
     }
-    let gzip = headers.get(CONTENT_ENCODING).is_some_and(|v| v == "gzip");
-    match gzip && !body.is_empty() {
+    match is_gzip(headers) && !body.is_empty() {
         true => gunzip(&body, inner.limits.body_bytes).map_err(refused),
         false => Ok(body.freeze()),
     }
 }
 
+/// The next part of a body, or 408 if it does not come in time.
+async fn next_chunk(
+    inner: &Inner,
+    payload: &mut web::Payload,
+) -> Result<Option<Result<Bytes, PayloadError>>, Response> {
+    if let Some(ready) = payload.next().now_or_never() {
+        return Ok(ready);
+    }
+    let next = inner.clock.timeout(inner.header_timeout, payload.next());
+    next.await.map_err(|_| {
+        inner.counters.timed_out.inc();
+        Response::status(StatusCode::REQUEST_TIMEOUT)
+    })
+}
+
+fn is_gzip(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_ENCODING).is_some_and(|v| v == "gzip")
+}
+
 /// Feeds a streaming request body to its handler.
-async fn pump(mut payload: web::Payload, sender: BodySender) {
+async fn pump(mut payload: web::Payload, gzip: bool, sender: BodySender) {
+    let mut decoder = gzip.then(|| GzDecoder::new(Vec::new()));
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| BodyError(error.to_string()));
+        let chunk = match &mut decoder {
+            Some(decoder) => chunk.and_then(|chunk| inflate(decoder, &chunk)),
+            None => chunk,
+        };
         let broken = chunk.is_err();
-        if sender.send(chunk).await.is_err() || broken {
+        let empty = chunk.as_ref().is_ok_and(Bytes::is_empty);
+        if !empty && sender.send(chunk).await.is_err() || broken {
             return;
         }
     }
+    let last = decoder.map(|mut decoder| {
+        let finished = decoder.try_finish();
+        finished.map_err(|_| BodyError("truncated gzip".to_owned()))
+    });
+    if let Some(Err(error)) = last {
+        // The handler may have gone.
+        let _ = sender.send(Err(error)).await;
+    }
+}
+
+fn inflate(decoder: &mut GzDecoder<Vec<u8>>, chunk: &[u8]) -> Result<Bytes, BodyError> {
+    let inflated = decoder.write_all(chunk);
+    inflated.map_err(|_| BodyError("malformed gzip".to_owned()))?;
+    Ok(Bytes::from(std::mem::take(decoder.get_mut())))
 }
 
 /// actix-web is on version 0.2 of `http`, everything else on 1.
@@ -190,22 +242,19 @@ fn convert_headers(web: &HttpRequest) -> HeaderMap {
     headers
 }
 
-fn into_actix(
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: Opened,
-    hangup: Hangup,
-) -> HttpResponse {
-    let status02 = actix_web::http::StatusCode::from_u16(status.as_u16())
+fn into_actix(ready: Ready, answered: Answered) -> HttpResponse {
+    let status = actix_web::http::StatusCode::from_u16(ready.status.as_u16())
         .unwrap_or(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR);
-    let body = match body {
-        Opened::Bytes(bytes) => BoxBody::new(bytes),
-        Opened::Stream(stream) => BoxBody::new(StreamBody { stream, hangup }),
-        Opened::File(file) => BoxBody::new(FileBody::new(file)),
+    let content = match ready.body {
+        Payload::Bytes(bytes) => Content::Bytes(bytes),
+        Payload::Stream(stream) => Content::Stream(stream),
+        Payload::File(file) => Content::File(FileBody::new(file)),
+        Payload::Unsent(framing) => Content::Unsent(framing),
     };
-    let mut response = HttpResponse::with_body(status02, body);
-    response.head_mut().reason = Some(reason(status));
-    for (name, value) in headers {
+    let body = BoxBody::new(WebBody { content, answered });
+    let mut response = HttpResponse::with_body(status, body);
+    response.head_mut().reason = Some(reason(ready.status));
+    for (name, value) in &ready.headers {
         let name = header02::HeaderName::from_bytes(name.as_str().as_bytes());
         let value = header02::HeaderValue::from_bytes(value.as_bytes());
         if let (Ok(name), Ok(value)) = (name, value) {
@@ -215,30 +264,61 @@ fn into_actix(
     response
 }
 
-/// A streamed response. It breaks off when the client closes its side, so that the writer learns of it at once and not by the
-/// failure of a later write.
-struct StreamBody {
-    stream: StreamReader,
-    hangup: Hangup,
+/// Says that a request has been answered when its body, or what was to become one, is dropped.
+struct Answered(Exchange);
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.0.answered();
+    }
 }
 
-impl MessageBody for StreamBody {
+/// The body of a response.
+struct WebBody {
+    content: Content,
+    answered: Answered,
+}
+
+enum Content {
+    Bytes(Bytes),
+    /// It breaks off when the client closes its side, so that the writer learns of it at once and not by the failure of a later
+    /// write.
+    Stream(StreamReader),
+    File(FileBody),
+    Unsent(Framing),
+}
+
+impl MessageBody for WebBody {
     type Error = io::Error;
 
     fn size(&self) -> BodySize {
-        BodySize::Stream
+        match &self.content {
+            Content::Bytes(bytes) => BodySize::Sized(bytes.len() as u64),
+            Content::File(file) => BodySize::Sized(file.length),
+            Content::Stream(_) | Content::Unsent(Framing::Chunked) => BodySize::Stream,
+            Content::Unsent(Framing::Length(length)) => BodySize::Sized(*length),
+            Content::Unsent(Framing::None) => BodySize::None,
+        }
     }
 
     fn poll_next(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Bytes>>> {
-        if let Poll::Ready(piece) = self.stream.poll_recv(cx) {
-            return Poll::Ready(piece.map(Ok));
+        let WebBody { content, answered } = &mut *self;
+        match content {
+            Content::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Bytes(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Content::File(file) => file.poll_next(cx),
+            Content::Unsent(_) => Poll::Ready(None),
+            Content::Stream(stream) => match stream.poll_recv(cx) {
+                Poll::Ready(piece) => Poll::Ready(piece.map(Ok)),
+                Poll::Pending => answered
+                    .0
+                    .poll_gone(cx)
+                    .map(|()| Some(Err(io::ErrorKind::UnexpectedEof.into()))),
+            },
         }
-        self.hangup
-            .poll(cx)
-            .map(|()| Some(Err(io::ErrorKind::UnexpectedEof.into())))
     }
 }
 
@@ -264,19 +344,8 @@ impl FileBody {
             (file, chunk)
         })
     }
-}
 
-impl MessageBody for FileBody {
-    type Error = io::Error;
-
-    fn size(&self) -> BodySize {
-        BodySize::Sized(self.length)
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Bytes>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let (file, chunk) = std::task::ready!(self.reading.as_mut().poll(cx));
         self.reading = Self::read(file);
         Poll::Ready(chunk.transpose())

@@ -15,6 +15,7 @@ use super::{Placement, StartError};
 use crate::actor::{AnyMailbox, Envelope, Ids, Registry, wait_for};
 use crate::clock::Settle;
 use crate::config::{LoggingControl, MetricsConfig};
+use crate::http::Gatekeeper;
 use crate::metrics::Counter;
 use crate::network::{Connector, End, Links, Listener, Sockets, Tls, Writer};
 use crate::upid::{self, RuntimeId};
@@ -79,6 +80,8 @@ pub(crate) struct Inner {
     pub(crate) max_connections: usize,
     pub(crate) require_peer_match: bool,
     pub(crate) logging: Option<Arc<dyn LoggingControl>>,
+    pub(crate) readonly_realm: Option<String>,
+    pub(crate) readwrite_realm: Option<String>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) metrics_config: MetricsConfig,
@@ -87,6 +90,7 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) workers: Workers,
     pub(crate) connections: AtomicUsize,
+    pub(crate) gatekeeper: Gatekeeper,
     links: Mutex<Links>,
     sockets: Sockets,
     pub(crate) connector: Connector,
@@ -137,6 +141,8 @@ impl Inner {
             max_connections: config.max_connections,
             require_peer_match: config.require_peer_address_ip_match,
             logging: config.logging,
+            readonly_realm: config.readonly_realm,
+            readwrite_realm: config.readwrite_realm,
             clock: config.clock,
             metrics,
             metrics_config: config.metrics,
@@ -146,6 +152,7 @@ impl Inner {
             registry: Registry::default(),
             workers,
             connections: AtomicUsize::new(0),
+            gatekeeper: Gatekeeper::new(config.firewall),
             links: Mutex::default(),
             connector,
             writers: AtomicUsize::new(0),

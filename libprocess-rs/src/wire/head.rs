@@ -11,7 +11,7 @@ const MAX_HEADERS: usize = 128;
 
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     Length(usize),
     Chunked,
 }
@@ -65,8 +65,18 @@ fn begins_with_text(buffer: &[u8]) -> bool {
     first.is_none_or(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
 }
 
+/// How the body of a request with this complete head is delimited. `None` if the head is malformed, or turns the connection into
+/// something else.
+pub(crate) fn framing_of(head: &[u8]) -> Option<Framing> {
+    let framing = with_head(head, |head| {
+        let upgrade = head.method == "CONNECT" || head.header("Upgrade").is_some();
+        (!upgrade).then(|| head.framing().ok()).flatten()
+    });
+    framing.ok().flatten()
+}
+
 /// The length of the head if its end is in `buffer`; the search begins at `from`, where an earlier one gave up.
-pub(super) fn find_end(buffer: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn find_end(buffer: &[u8], from: usize) -> Option<usize> {
     // The end may straddle what was there before.
     let mut at = from.saturating_sub(3);
     loop {

@@ -7,7 +7,7 @@ mod reader;
 
 pub(crate) use body::gunzip;
 pub(crate) use encode::{encode_message, encode_proto};
-pub(crate) use head::{Classified, classify};
+pub(crate) use head::{Classified, Framing, classify, find_end, framing_of};
 pub(crate) use reader::{
     Item, Limits, Message, PlainRequest, ReadError, Reader, Rejection, parse_sender, parse_target,
 };

@@ -1,0 +1,243 @@
+//! Responses in the form in which they are sent, the same for both kinds of connection.
+
+use std::fmt::Write;
+use std::fs::Metadata;
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, LAST_MODIFIED,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::files::{OpenFile, Part};
+use crate::http::{
+    Body, ByteRange, Outcome, Preferences, Ranges, Request, Response, StreamReader, Target, answer,
+    content_type, parse_ranges, validators,
+};
+use crate::runtime::Inner;
+
+/// A response ready to be sent.
+pub(super) struct Ready {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Payload,
+}
+
+/// The body of a response.
+pub(super) enum Payload {
+    Bytes(Bytes),
+    Stream(StreamReader),
+    File(OpenFile),
+    /// Nothing is sent, though the head may say what would be.
+    Unsent(Framing),
+}
+
+/// How the head of a response says where the body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Not at all: the status has no body.
+    None,
+    Length(u64),
+    Chunked,
+}
+
+impl Payload {
+    pub(super) fn framing(&self) -> Framing {
+        match self {
+            Self::Bytes(bytes) => Framing::Length(bytes.len() as u64),
+            Self::File(file) => Framing::Length(file.left()),
+            Self::Stream(_) => Framing::Chunked,
+            Self::Unsent(framing) => *framing,
+        }
+    }
+}
+
+/// Has `target` answer a request.
+pub(super) async fn respond(inner: &Inner, target: Target, request: Request) -> Ready {
+    let preferences = Preferences::of(&request.method, &request.headers);
+    let response = answer(inner, target, request, &preferences).await;
+    Ready::new(response, &preferences).await
+}
+
+impl Ready {
+    /// Opens the file of a response that has one, and does what the client asked for under conditions or in parts.
+    pub(super) async fn new(response: Response, preferences: &Preferences) -> Self {
+        let mut ready = match response.body {
+            Body::Bytes(bytes) => Self {
+                status: response.status,
+                headers: response.headers,
+                body: Payload::Bytes(bytes),
+            },
+            Body::Stream(reader) => Self {
+                status: response.status,
+                headers: response.headers,
+                body: Payload::Stream(reader),
+            },
+            Body::File(path) => Self::file(response.status, response.headers, &path).await,
+        };
+        if ready.status == StatusCode::OK
+            && let Some(conditions) = &preferences.conditions
+        {
+            match conditions.evaluate(&ready.headers) {
+                Outcome::NotModified => ready.not_modified(),
+                Outcome::Failed => ready = Self::status(StatusCode::PRECONDITION_FAILED),
+                Outcome::Send => {
+                    if let Some(range) = conditions.range(&ready.headers).map(str::to_owned) {
+                        ready.cut(&range);
+                    }
+                }
+            }
+        }
+        if has_no_body(ready.status) {
+            ready.body = Payload::Unsent(Framing::None);
+        } else if preferences.head_only {
+            ready.body = Payload::Unsent(ready.body.framing());
+        }
+        ready
+    }
+
+    /// A status with its default body.
+    fn status(status: StatusCode) -> Self {
+        let response = Response::status(status);
+        let body = response.body().cloned().unwrap_or_default();
+        Self {
+            status,
+            headers: response.headers,
+            body: Payload::Bytes(body),
+        }
+    }
+
+    async fn file(status: StatusCode, mut headers: HeaderMap, path: &Path) -> Self {
+        match OpenFile::open(path).await {
+            Ok((file, metadata)) => {
+                describe(&mut headers, path, &metadata);
+                Self {
+                    status,
+                    headers,
+                    body: Payload::File(file),
+                }
+            }
+            Err(error) => {
+                tracing::debug!("Cannot send '{}': {error}", path.display());
+                Self::status(StatusCode::NOT_FOUND)
+            }
+        }
+    }
+
+    fn not_modified(&mut self) {
+        self.status = StatusCode::NOT_MODIFIED;
+        // They describe a body that is not sent.
+        for name in [
+            CONTENT_TYPE,
+            CONTENT_ENCODING,
+            CONTENT_LANGUAGE,
+            CONTENT_DISPOSITION,
+        ] {
+            self.headers.remove(name);
+        }
+    }
+
+    /// Leaves of a file what a `Range` header asks for.
+    fn cut(&mut self, range: &str) {
+        let Payload::File(file) = &mut self.body else {
+            return;
+        };
+        let length = file.left();
+        match parse_ranges(range, length) {
+            Ranges::Whole => {}
+            Ranges::Unsatisfiable => {
+                *self = Self::status(StatusCode::RANGE_NOT_SATISFIABLE);
+                set(
+                    &mut self.headers,
+                    CONTENT_RANGE,
+                    &format!("bytes */{length}"),
+                );
+            }
+            Ranges::Parts(parts) => {
+                self.status = StatusCode::PARTIAL_CONTENT;
+                if let [part] = parts.as_slice() {
+                    set(
+                        &mut self.headers,
+                        CONTENT_RANGE,
+                        &content_range(*part, length),
+                    );
+                    file.send([Part::Range(*part)]);
+                } else {
+                    let content_type = self.headers.remove(CONTENT_TYPE);
+                    let (boundary, parts) = multipart(content_type.as_ref(), &parts, length);
+                    let content_type = format!("multipart/byteranges; boundary={boundary}");
+                    set(&mut self.headers, CONTENT_TYPE, &content_type);
+                    file.send(parts);
+                }
+            }
+        }
+    }
+}
+
+/// Statuses whose responses end with the head.
+fn has_no_body(status: StatusCode) -> bool {
+    status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+}
+
+/// Adds what is known of a file, unless the handler has said something else.
+fn describe(headers: &mut HeaderMap, path: &Path, metadata: &Metadata) {
+    if let Some(known) = content_type(path) {
+        default(headers, CONTENT_TYPE, known);
+    }
+    default(headers, ACCEPT_RANGES, "bytes");
+    // File systems without modification times exist.
+    if let Ok(modified) = metadata.modified() {
+        let (tag, date) = validators(modified, metadata.len());
+        default(headers, ETAG, &tag);
+        default(headers, LAST_MODIFIED, &date);
+    }
+}
+
+fn default(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if !headers.contains_key(&name) {
+        set(headers, name, value);
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    match HeaderValue::from_str(value) {
+        Ok(value) => {
+            headers.insert(name, value);
+        }
+        Err(error) => tracing::error!("Response header {name} left out: {error}"),
+    }
+}
+
+fn content_range(part: ByteRange, length: u64) -> String {
+    format!("bytes {}-{}/{length}", part.start, part.end - 1)
+}
+
+/// Several parts of a body of `length` bytes as one, with the boundary between them.
+fn multipart(
+    content_type: Option<&HeaderValue>,
+    parts: &[ByteRange],
+    length: u64,
+) -> (String, Vec<Part>) {
+    // Nobody who wrote the file can have known it.
+    let boundary = format!("{:016x}", RandomState::new().hash_one(length));
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let mut pieces = Vec::new();
+    for part in parts {
+        let mut head = format!("\r\n--{boundary}\r\n");
+        // Writing to memory cannot fail.
+        if let Some(content_type) = content_type {
+            let _ = write!(head, "Content-Type: {content_type}\r\n");
+        }
+        let range = content_range(*part, length);
+        let _ = write!(head, "Content-Range: {range}\r\n\r\n");
+        pieces.push(Part::Text(head.into()));
+        pieces.push(Part::Range(*part));
+    }
+    pieces.push(Part::Text(format!("\r\n--{boundary}--\r\n").into()));
+    (boundary, pieces)
+}
