@@ -119,10 +119,8 @@ async fn serve(inner: Arc<Inner>, web: &OnceCell<WebService>, incoming: Box<dyn 
     };
     let mut buffer = BytesMut::new();
     let secured = match &inner.connector.tls {
-        Some(tls) => {
-            let peer = peer.map(Into::into);
-            tls.server.accept(&inner, stream, peer, &mut buffer).await
-        }
+        // Boxed, so that connections without TLS need no memory for it.
+        Some(tls) => Box::pin(tls.server.accept(&inner, stream, peer, &mut buffer)).await,
         None => Some(stream),
     };
     let Some(mut stream) = secured else {

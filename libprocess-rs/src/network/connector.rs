@@ -25,7 +25,7 @@ impl Connector {
     pub(super) async fn connect(&self, to: SocketAddr) -> io::Result<Box<dyn ByteStream>> {
         let stream = self.transport.connect(to).await?;
         match &self.tls {
-            Some(tls) => self.secure(tls, stream, to).await,
+            Some(tls) => Box::pin(self.secure(tls, stream, to)).await,
             None => Ok(stream),
         }
     }
@@ -36,7 +36,7 @@ impl Connector {
         stream: Box<dyn ByteStream>,
         to: SocketAddr,
     ) -> io::Result<Box<dyn ByteStream>> {
-        let handshake = tls.client.handshake(stream, to.into(), None);
+        let handshake = tls.client.handshake(stream, to, None);
         let handshake = self.clock.timeout(self.handshake_timeout, handshake).await;
         let error = match handshake {
             Ok(Ok(stream)) => return Ok(stream),

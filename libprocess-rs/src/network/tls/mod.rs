@@ -200,3 +200,6 @@ fn provider(config: &TlsConfig) -> CryptoProvider {
         ..ring::default_provider()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,6 +57,8 @@ impl HostCheck {
         let cert = chain
             .and_then(|chain| chain.first())
             .ok_or(HostError::Missing)?;
+        // A port for IPv6 sees those of IPv4 as a kind of its own.
+        let ip = ip.map(|ip| ip.to_canonical());
         let found = match ip {
             Some(ip) => self.reverse_lookup(ip).await,
             None => None,

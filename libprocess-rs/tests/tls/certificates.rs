@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 /// A CA, and the folder in which it puts what it signs.
-pub struct Authority {
+pub(crate) struct Authority {
     folder: TempDir,
     issuer: Issuer<'static, KeyPair>,
     /// The certificates from this one up to, and without, that of the root.
@@ -15,14 +15,14 @@ pub struct Authority {
 }
 
 /// A certificate with its key.
-pub struct Identity {
-    pub cert: PathBuf,
-    pub key: PathBuf,
+pub(crate) struct Identity {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Authority {
     /// A CA that trusts itself.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let (params, key) = ca(name);
         let pem = params.self_signed(&key).unwrap().pem();
         let authority = Self {
@@ -35,7 +35,7 @@ impl Authority {
     }
 
     /// A CA below this one.
-    pub fn intermediate(&self, name: &str) -> Self {
+    pub(crate) fn intermediate(&self, name: &str) -> Self {
         let (params, key) = ca(name);
         let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
         Self {
@@ -46,17 +46,17 @@ impl Authority {
     }
 
     /// The certificate of a root.
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
     /// The folder that has all that this CA signed, and its own certificate.
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
     }
 
     /// A certificate with this common name, and for these DNS names and IP addresses.
-    pub fn sign(&self, common: &str, hosts: &[&str]) -> Identity {
+    pub(crate) fn sign(&self, common: &str, hosts: &[&str]) -> Identity {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name.push(DnType::CommonName, common);
@@ -77,7 +77,7 @@ impl Authority {
     }
 
     /// A certificate of a host that nobody but itself has signed.
-    pub fn self_signed(&self, host: &str) -> Identity {
+    pub(crate) fn self_signed(&self, host: &str) -> Identity {
         let (mut params, key) = ca(host);
         params.subject_alt_names = CertificateParams::new([host.to_owned()])
             .unwrap()
@@ -87,7 +87,7 @@ impl Authority {
 }
 
 impl Identity {
-    pub fn config(&self) -> TlsConfig {
+    pub(crate) fn config(&self) -> TlsConfig {
         TlsConfig::new(&self.cert, &self.key)
     }
 }
