@@ -1,9 +1,15 @@
 //! Doors for fuzz targets and benchmarks into what is not part of the API. They may change at any time.
 
-use bytes::BytesMut;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use crate::Upid;
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use crate::http::{Found, Preferences, Ranges, RouteTable, parse_ranges, split_target};
+use crate::network::Pipeline;
 use crate::wire::{Item, Limits, Reader};
+use crate::{Endpoint, Request, RouteOptions, Upid};
 
 /// Appends the request for one message, as it goes over the wire.
 pub fn encode_message(out: &mut BytesMut, from: &Upid, to: &Upid, name: &str, body: &[u8]) {
@@ -55,4 +61,99 @@ pub fn count_messages(bytes: BytesMut) -> (usize, usize) {
         body_bytes += message.body.len();
     }
     (messages, body_bytes)
+}
+
+/// Finds what serves a path within an actor that has these routes and, as `/assets`, files: the name of the route, or the file.
+pub fn find_route(names: &[&str], path: &str) -> Option<String> {
+    let table = RouteTable::default();
+    for name in names {
+        table.add(name, RouteOptions::default());
+    }
+    table.provide("assets", PathBuf::from("/assets"));
+    table.find(path).map(|found| match found {
+        Found::Route { name, .. } => format!("/{name}"),
+        Found::File(file) => file.display().to_string(),
+    })
+}
+
+/// Reads all there is to read of a request for a body of `length` bytes that the route `route` serves, and writes it down; `None`
+/// if it is refused.
+pub fn read_request(
+    target: &str,
+    headers: &[(&str, &str)],
+    route: &str,
+    length: u64,
+) -> Option<String> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        map.append(name, HeaderValue::from_str(value).ok()?);
+    }
+    let preferences = Preferences::of(&Method::GET, &map);
+    let (path, query) = split_target(target);
+    let request = Request::received(Method::GET, path, query, map, None).ok()?;
+    let request = request.with_route(route);
+    let endpoint = Endpoint::new(&request.path, Some(route), Some("delegate"));
+    let names: Vec<_> = endpoint.names().collect();
+    let conditions = preferences.conditions.as_deref();
+    let ranges = conditions.and_then(|conditions| conditions.range(&request.headers));
+    let ranges = ranges.map(|ranges| parse_ranges(ranges, length));
+    if let Some(Ranges::Parts(parts)) = &ranges {
+        let inside = parts
+            .iter()
+            .all(|part| part.start < part.end && part.end <= length);
+        assert!(inside, "{parts:?} of {length}");
+    }
+    let outcome = conditions.map(|conditions| conditions.evaluate(&request.headers));
+    let path_params = request.path_params::<BTreeMap<String, String>>();
+    let query_params = request.query_params::<BTreeMap<String, i32>>();
+    let accepts = request.accepts("application/json");
+    Some(format!(
+        "{names:?} {ranges:?} {outcome:?} {path_params:?} {query_params:?} {accepts} {preferences:?}"
+    ))
+}
+
+/// Feeds the portions of a connection to what holds requests back from actix-http, and returns how many bytes and requests go on
+/// before any of them is answered. The portions make no difference.
+pub fn admit_requests<'a>(
+    portions: impl IntoIterator<Item = &'a [u8]>,
+    max_head_bytes: usize,
+) -> (usize, usize) {
+    let mut pipeline = Pipeline::new(max_head_bytes);
+    let (mut waiting, mut passed, mut unanswered) = (Vec::new(), 0, 0);
+    for portion in portions {
+        waiting.extend_from_slice(portion);
+        let step = pipeline.admit(&waiting, &mut unanswered);
+        waiting.drain(..step);
+        passed += step;
+    }
+    (passed, unanswered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doors_lead_somewhere() {
+        let names = ["/a", "/a/{id}"];
+        assert_eq!(find_route(&names, "/a/7/x").as_deref(), Some("/a/{id}"));
+        assert_eq!(
+            find_route(&names, "/assets/x").as_deref(),
+            Some("/assets/x")
+        );
+        assert_eq!(find_route(&names, "/b"), None);
+        let headers = [("Range", "bytes=1-2")];
+        let read = read_request("/x/a/7?n=1", &headers, "/a/{id}", 10).unwrap();
+        assert!(read.contains("ByteRange { start: 1, end: 3 }"), "{read}");
+        assert!(
+            read.contains(r#"Ok({"id": "7"}) Ok({"n": 1}) true"#),
+            "{read}"
+        );
+        assert_eq!(read_request("/%zz?%zz", &[], "/", 0), None);
+        let post = b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nxPOST / ";
+        for size in [1, 7, post.len()] {
+            assert_eq!(admit_requests(post.chunks(size), 100), (39, 1));
+        }
+    }
 }

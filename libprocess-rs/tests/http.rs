@@ -5,11 +5,13 @@ mod common;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Client, Log, Recorder, block_on, get, loopback, metric, start, sync, until};
 use libprocess::{
-    Context, Process, Reply, Response, RouteOptions, RuntimeConfig, StreamWriter, WriteError,
+    Clock, Context, ParamError, Process, Reply, Request, Response, RouteOptions, RuntimeConfig,
+    StreamWriter, WriteError,
 };
 use parking_lot::Mutex;
 
@@ -80,9 +82,38 @@ impl Process for Web {
         ctx.route("/teapot", plain(), |_, _, request| {
             Response::method_not_allowed(&["GET", "POST"], request.method.as_str()).into()
         });
+        ctx.route("/tasks/{id}/log", plain(), |_, _, request| {
+            log(&request).unwrap_or_else(Response::from).into()
+        });
+        ctx.route("/busy", plain(), |_, _, _| {
+            Response::too_many_requests(Duration::from_millis(1500)).into()
+        });
+        ctx.route("/empty", plain(), |_, _, _| {
+            Response::ok()
+                .with_status(http::StatusCode::NO_CONTENT)
+                .into()
+        });
         ctx.provide("static", self.directory.clone());
         ctx.provide("app.js", self.directory.join("app.js"));
     }
+}
+
+#[derive(serde::Deserialize)]
+struct Task {
+    id: u32,
+}
+
+#[derive(serde::Deserialize)]
+struct Page {
+    #[serde(default)]
+    offset: u64,
+    limit: Option<u16>,
+}
+
+fn log(request: &Request) -> Result<Response, ParamError> {
+    let task: Task = request.path_params()?;
+    let page: Page = request.query_params()?;
+    Ok(Response::json((task.id, page.offset, page.limit)))
 }
 
 fn text(text: &str) -> Reply {
@@ -164,6 +195,20 @@ fn paths_lead_to_routes() {
     check("/echo/../x", 404, "404 Not Found.");
     check("/%zz", 400, "400 Bad Request.");
     check("/echo?q=%zz", 400, "400 Bad Request.");
+    check("http://x/echo/deep", 200, "deep");
+    check("/tasks/7/log?offset=5", 200, "[7,5,null]");
+    check("/web(1)/tasks/7/log/?limit=9", 200, "[7,0,9]");
+    check("/tasks/7", 404, "404 Not Found.");
+    check(
+        "/tasks/x/log",
+        400,
+        "Invalid path parameter 'id': 'x' is not a whole number from 0 to 4294967295.\n",
+    );
+    check(
+        "/tasks/7/log?limit=70000",
+        400,
+        "Invalid query parameter 'limit': '70000' is not a whole number from 0 to 65535.\n",
+    );
     check("/json", 200, "{\"a\":1}");
     check("/json?jsonp=f", 200, "f({\"a\":1})");
     // Actors that exist win over the delegate.
@@ -208,6 +253,7 @@ fn responses_have_the_headers_of_upstream() {
         "405 Method Not Allowed",
         &[("allow", "GET, POST")],
     );
+    check("/busy", "429 Too Many Requests", &[("retry-after", "2")]);
 }
 
 #[test]
@@ -251,18 +297,38 @@ fn requests_arrive_whole() {
 
 #[test]
 fn head_has_no_body() {
-    let Fixture {
-        runtime, directory, ..
-    } = web(loopback());
-    std::fs::write(directory.path().join("app.js"), "let x;").unwrap();
+    let Fixture { runtime, .. } = web(loopback());
     for host in ["", "Host: x\r\n"] {
         let mut client = Client::connect(runtime.address());
-        for target in ["/", "/app.js"] {
+        let mut check = |target: &str, code: u16, length: Option<&str>| {
             client.send(format!("HEAD {target} HTTP/1.1\r\n{host}\r\n"));
             let answer = client.response_to("HEAD");
-            assert_eq!(answer.code(), 200);
-            assert_ne!(answer.header("content-length"), Some("0"));
-        }
+            assert_eq!(answer.code(), code, "{target}");
+            assert_eq!(answer.header("content-length"), length, "{target}");
+        };
+        check("/", 200, Some("4"));
+        check("/nothing", 404, Some("14"));
+        check("/echo?q=%zz", 400, Some("16"));
+        check("/echo/../x", 404, Some("14"));
+        check("/large?size=100000", 200, Some("100000"));
+        // The stream is not waited for, though its writer is never dropped.
+        check("/stream", 200, None);
+        check("/empty", 204, None);
+        client.send(format!("GET / HTTP/1.1\r\n{host}\r\n"));
+        assert_eq!(client.response().text(), "root");
+    }
+}
+
+#[test]
+fn no_content_has_no_length() {
+    let Fixture { runtime, .. } = web(loopback());
+    for host in ["", "Host: x\r\n"] {
+        let mut client = Client::connect(runtime.address());
+        client.send(format!("GET /empty HTTP/1.1\r\n{host}\r\n"));
+        let answer = client.response();
+        assert_eq!(answer.code(), 204);
+        assert_eq!(answer.header("content-length"), None);
+        assert_eq!(answer.header("transfer-encoding"), None);
         client.send(format!("GET / HTTP/1.1\r\n{host}\r\n"));
         assert_eq!(client.response().text(), "root");
     }
@@ -280,6 +346,8 @@ fn gzip_only_if_asked_for_and_worth_it() {
             let answer = client.response();
             let encoding = answer.header("content-encoding");
             assert_eq!(encoding, compressed.then_some("gzip"), "{size} {accept}");
+            let vary = (size >= 1024).then_some("Accept-Encoding");
+            assert_eq!(answer.header("vary"), vary, "{size} {accept}");
             let mut plain = Vec::new();
             match compressed {
                 true => flate2::read::GzDecoder::new(&answer.body[..])
@@ -330,6 +398,153 @@ fn a_client_that_closes_its_side_after_asking_is_answered() {
         assert_eq!(client.response().text(), "web(1)");
         assert_eq!(client.read_to_end(), "");
     }
+}
+
+/// The n-th of many requests, some with a body and some without, and what it is answered.
+fn pipelined(n: usize, host: &str) -> (String, u16, String) {
+    let body = "x".repeat(2000);
+    let echo = |method: &str, body: &str| {
+        let text = format!("{method} /web(1)/echo /web(1)/echo?q={n} {n} - {body}");
+        (200, text)
+    };
+    let (request, (code, answer)) = match n % 5 {
+        0 => (
+            format!("GET /echo?q={n} HTTP/1.1\r\n{host}\r\n"),
+            echo("GET", ""),
+        ),
+        1 => (
+            format!("GET /later HTTP/1.1\r\n{host}\r\n"),
+            (200, "web(1)".to_owned()),
+        ),
+        2 => (
+            format!("POST /echo?q={n} HTTP/1.1\r\n{host}Content-Length: 2000\r\n\r\n{body}"),
+            echo("POST", &body),
+        ),
+        3 => (
+            format!("POST /empty HTTP/1.1\r\n{host}Content-Length: 2000\r\n\r\n{body}"),
+            (204, String::new()),
+        ),
+        _ => (
+            format!(
+                "POST /echo?q={n} HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n\
+                 1\r\nx\r\n7d0;a=b\r\n{body}\r\n0\r\n\r\n"
+            ),
+            echo("POST", &format!("x{body}")),
+        ),
+    };
+    (request, code, answer)
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let Fixture { runtime, .. } = web(loopback());
+    const REQUESTS: usize = 3000;
+    for host in ["", "Host: x\r\n"] {
+        for half_close in [false, true] {
+            let mut client = Client::connect(runtime.address());
+            let mut sender = client.stream.try_clone().unwrap();
+            // More than fits into any buffer.
+            let sending = std::thread::spawn(move || {
+                let all: String = (0..REQUESTS).map(|n| pipelined(n, host).0).collect();
+                sender.write_all(all.as_bytes()).unwrap();
+                if half_close {
+                    sender.shutdown(std::net::Shutdown::Write).unwrap();
+                }
+            });
+            for n in 0..REQUESTS {
+                let (_, code, expected) = pipelined(n, host);
+                let answer = client.response();
+                assert_eq!((answer.code(), answer.text()), (code, expected));
+                assert_eq!(answer.header("connection"), None, "request {n}");
+            }
+            sending.join().unwrap();
+            if half_close {
+                assert_eq!(client.read_to_end(), "");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_streaming_answer_blocks_later_ones_on_its_connection_only() {
+    let Fixture {
+        runtime, writer, ..
+    } = web(loopback());
+    for host in ["", "Host: x\r\n"] {
+        let mut client = Client::connect(runtime.address());
+        client.send(format!(
+            "GET /stream HTTP/1.1\r\n{host}\r\nGET / HTTP/1.1\r\n{host}\r\n"
+        ));
+        client.until("\r\n\r\n");
+        let stream = writer.lock().take().unwrap();
+        assert_eq!(get(&runtime, "/").text(), "root");
+        stream.write("piece").unwrap();
+        assert_eq!(client.chunk().unwrap(), b"piece");
+        drop(stream);
+        assert_eq!(client.chunk(), None);
+        assert_eq!(client.response().text(), "root");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_refused() {
+    let Fixture { runtime, .. } = web(RuntimeConfig {
+        max_head_bytes: 4096,
+        max_body_bytes: 1000,
+        ..loopback()
+    });
+    let check = |request: &str, code: u16| {
+        let mut client = Client::connect(runtime.address());
+        // The server may close before it has taken all.
+        let _ = client.stream.write_all(request.as_bytes());
+        assert_eq!(client.response().code(), code, "{request:.60}");
+    };
+    let long = "x".repeat(5000);
+    check("nonsense\r\n\r\n", 400);
+    check("GET / HTTP/1.1\r\nHost: x\r\n bad\r\n\r\n", 400);
+    check(&format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"), 431);
+    for host in ["", "Host: x\r\n"] {
+        check(
+            &format!("POST /echo HTTP/1.1\r\n{host}Content-Length: 5000\r\n\r\n{long}"),
+            413,
+        );
+        check(
+            &format!(
+                "POST /echo HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n1388\r\n{long}\r\n0\r\n\r\n"
+            ),
+            413,
+        );
+    }
+    // Also behind a request that was fine.
+    let mut client = Client::connect(runtime.address());
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n");
+    assert_eq!(client.response().text(), "root");
+    assert_eq!(client.response().code(), 400);
+}
+
+#[test]
+fn requests_that_stall_are_given_up() {
+    let clock = Clock::paused();
+    let Fixture { runtime, .. } = web(RuntimeConfig {
+        clock: clock.clone(),
+        ..loopback()
+    });
+    let start = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab";
+    let mut body = Client::connect(runtime.address());
+    body.send(start);
+    let mut head = Client::connect(runtime.address());
+    assert_eq!(head.get("/").text(), "root");
+    head.send("GET / HTTP/1.1\r\nHo");
+    let mut quiet = Client::connect(runtime.address());
+    assert_eq!(quiet.get("/").text(), "root");
+    until("both are watched", || clock.next_deadline().is_some());
+    let answered = std::thread::spawn(move || (body.response().code(), head.read_to_end()));
+    until("both are given up", || {
+        clock.advance(Duration::from_secs(10));
+        answered.is_finished()
+    });
+    assert_eq!(answered.join().unwrap(), (408, String::new()));
+    assert_eq!(quiet.get("/").text(), "root");
 }
 
 #[test]
@@ -468,6 +683,27 @@ fn bodies_can_be_taken_as_they_arrive() {
     let mut client = Client::connect(runtime.address());
     client.send("POST /upload HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello");
     assert_eq!(client.response().text(), "5");
+
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(&[b'x'; 100_000]).unwrap();
+    let zipped = encoder.finish().unwrap();
+    for host in ["", "Host: x\r\n"] {
+        let mut client = Client::connect(runtime.address());
+        let head = format!("POST /upload HTTP/1.1\r\n{host}Content-Encoding: gzip\r\n");
+        let length = zipped.len();
+        client.send(format!("{head}Content-Length: {length}\r\n\r\n"));
+        client.send(&zipped);
+        assert_eq!(client.response().text(), "100000");
+    }
+    let mut client = Client::connect(runtime.address());
+    client.send(
+        "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 20\r\n\r\n",
+    );
+    client.send(&zipped[..20]);
+    assert_eq!(
+        client.response().text(),
+        "\"request body broke off: truncated gzip\""
+    );
 }
 
 #[test]

@@ -246,6 +246,9 @@ impl<P: Process> Context<P> {
     /// Installs the handler of an HTTP route, such as `/state` for `/<actor id>/state`. The route `/` is the bare actor path.
     /// Requests go to the route with the longest matching prefix of whole path segments. Installing again replaces.
     ///
+    /// A segment `{name}` of the name stands for any one; [`Request::path_params`] has what it stood for. A route that names the
+    /// segment goes first: of `/tasks/{id}` and `/tasks/new` the latter gets `/tasks/new`.
+    ///
     /// A name that does not start with `/`, or ends with one, is normalized.
     pub fn route(
         &mut self,

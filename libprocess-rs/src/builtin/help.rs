@@ -1,12 +1,14 @@
 //! `/help`: what routes there are and what they are for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use pulldown_cmark::{Event, Parser, Tag};
 use serde_json::json;
 
+use crate::http::percent_decode;
 use crate::{Context, Process, Request, Response, RouteOptions};
 
 /// Not shown in help.
@@ -49,8 +51,9 @@ fn pages(ctx: &Context<HelpEndpoint>) -> Pages {
 }
 
 fn help(pages: &Pages, request: &Request) -> Response {
-    let path = request.path.trim_matches('/');
-    let mut tokens = path.split('/').skip(1);
+    let path = percent_decode(&request.path);
+    let path = path.as_deref().unwrap_or(&request.path);
+    let mut tokens = path.split('/').filter(|token| !token.is_empty()).skip(1);
     let id = tokens.next();
     let name = tokens.collect::<Vec<_>>().join("/");
     let Some(id) = id else {
@@ -110,54 +113,63 @@ fn page(markdown: &str, request: &Request) -> Response {
     if agent.starts_with("curl") || agent.starts_with("HTTPie") {
         return Response::text(StatusCode::OK, markdown).header(CONTENT_TYPE, "text/x-markdown");
     }
-    Response::text(StatusCode::OK, html(markdown)).header(CONTENT_TYPE, "text/html")
+    // Links are relative to a page without a slash at its end.
+    let base = match request.path.ends_with('/') {
+        true => "<base href=\"../\">\n",
+        false => "",
+    };
+    Response::text(StatusCode::OK, html(markdown, base))
+        .header(CONTENT_TYPE, "text/html")
+        .header(CONTENT_SECURITY_POLICY, POLICY)
 }
 
-/// The little of Markdown that help texts use.
-fn html(markdown: &str) -> String {
-    let (references, lines): (Vec<_>, Vec<_>) = markdown
-        .lines()
-        .partition(|line| line.starts_with('[') && line.contains("]: "));
-    let references: HashMap<&str, &str> = references
-        .iter()
-        .filter_map(|line| line.strip_prefix('[')?.split_once("]: "))
-        .collect();
-    let mut body = String::new();
-    for line in lines {
-        let _ = writeln!(body, "{}", html_line(line, &references));
-    }
-    format!(
-        "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n<title>Help</title>\n</head>\n\
-         <body style=\"font-family: sans-serif; white-space: pre-wrap\">\n{body}</body>\n</html>\n"
-    )
+/// A page needs nothing from anywhere.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+const STYLE: &str = "\
+body { margin: 2em auto; padding: 0 1em; max-width: 50em; color: #222; background: #fff; \
+font: 15px/1.5 Helvetica, Arial, sans-serif; }
+h2, h3 { margin: 1.5em 0 0.5em; border-bottom: 1px solid #ddd; }
+blockquote { margin: 0.5em 0; padding: 0.1em 1em; border-left: 4px solid #ddd; }
+pre, code { font: 13px/1.5 Menlo, Consolas, monospace; }
+pre { margin: 0; overflow-x: auto; }
+a { color: #0068a8; text-decoration: none; }
+a:hover { text-decoration: underline; }
+";
+
+fn html(markdown: &str, base: &str) -> String {
+    let events = Parser::new(markdown).map(|event| match event {
+        // Whatever looks like HTML is meant as text.
+        Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
+        Event::SoftBreak => Event::HardBreak,
+        Event::Start(Tag::Link {
+            link_type,
+            dest_url,
+            title,
+            id,
+        }) if !is_plain_link(&dest_url) => Event::Start(Tag::Link {
+            link_type,
+            dest_url: "#".into(),
+            title,
+            id,
+        }),
+        other => other,
+    });
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Help</title>\n\
+         {base}<style>\n{STYLE}</style>\n</head>\n<body>\n"
+    );
+    pulldown_cmark::html::push_html(&mut page, events);
+    page.push_str("</body>\n</html>\n");
+    page
 }
 
-fn html_line(line: &str, references: &HashMap<&str, &str>) -> String {
-    let link = line
-        .strip_prefix("> [")
-        .and_then(|line| line.strip_suffix(']'));
-    if let Some((text, reference)) = link.and_then(|link| link.split_once("][")) {
-        let target = references.get(reference).unwrap_or(&reference);
-        return format!("<a href=\"{}\">{}</a>", escape(target), escape(text));
+/// A link to a page, not to a script.
+fn is_plain_link(target: &str) -> bool {
+    match target.split_once(':') {
+        Some((scheme, _)) => matches!(scheme, "http" | "https") || scheme.contains('/'),
+        None => true,
     }
-    let title = |line: &str| escape(line.trim_end_matches('#').trim_end());
-    if let Some(line) = line.strip_prefix("### ") {
-        return format!("<h3>{}</h3>", title(line));
-    }
-    if let Some(line) = line.strip_prefix("## ") {
-        return format!("<h2>{}</h2>", title(line));
-    }
-    match line.strip_prefix('>') {
-        Some(code) => format!("<code>{}</code>", escape(code.trim_start())),
-        None => escape(line),
-    }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -165,14 +177,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn renders_lines() {
-        let references = HashMap::from([("a", "help/a")]);
-        let check = |line: &str, expected: &str| {
-            assert_eq!(html_line(line, &references), expected);
+    fn pages_are_rendered_and_escaped() {
+        let check = |markdown: &str, expected: &str| {
+            let page = html(markdown, "");
+            assert!(page.contains(expected), "{markdown:?} gives {page}");
+            assert!(!page.contains("<script"), "{page}");
         };
         check("### USAGE ###", "<h3>USAGE</h3>");
-        check(">        /a?b<c", "<code>/a?b&lt;c</code>");
-        check("> [/a][a]", "<a href=\"help/a\">/a</a>");
-        check("plain & simple", "plain &amp; simple");
+        check(
+            "### USAGE ###\n>        /a?b<c\n>        /d\n",
+            "<blockquote>\n<pre><code>   /a?b&lt;c\n   /d\n</code></pre>",
+        );
+        check(
+            "> [/a(1)][a(1)]\n\n[a(1)]: help/a(1)\n",
+            "<a href=\"help/a(1)\">/a(1)</a>",
+        );
+        check("plain & simple\nnext", "plain &amp; simple<br />\nnext");
+        check("a <script>alert(1)</script>", "&lt;script&gt;");
+        check("<script>\nalert(1)\n</script>", "&lt;script&gt;");
+        check("[x](javascript:alert(1))", "<a href=\"#\">x</a>");
+        check("[x](https://y/z)", "<a href=\"https://y/z\">x</a>");
+        check("* one `two`", "<li>one <code>two</code></li>");
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::{Context, Help, Process, Reply, Request, Response, RouteOptions, Timer, duration};
+use super::readwrite;
+use crate::{Context, Help, Process, Reply, Request, Response, Timer, duration};
 
 #[derive(Default)]
 pub(super) struct LoggingEndpoint {
@@ -27,9 +28,7 @@ impl Process for LoggingEndpoint {
             .description(">        level=VALUE          Verbosity level (e.g., 1, 2, 3)")
             .description(">        duration=VALUE       Duration of that level (e.g., 10secs)")
             .authentication(true);
-        let mut options = RouteOptions::with_help(help);
-        options.realm = ctx.runtime().inner().readwrite_realm.clone();
-        ctx.route("/toggle", options, Self::toggle);
+        ctx.route("/toggle", readwrite(ctx, help), Self::toggle);
     }
 }
 

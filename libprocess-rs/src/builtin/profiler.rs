@@ -2,7 +2,8 @@
 
 use http::StatusCode;
 
-use crate::{Context, Help, Process, Reply, Request, Response, RouteOptions};
+use super::readwrite;
+use crate::{Context, Help, Process, Reply, Request, Response};
 
 pub(super) struct ProfilerEndpoint;
 
@@ -16,7 +17,7 @@ impl Process for ProfilerEndpoint {
                 .description("There is no profiler in this program: the answer is always 400.")
                 .description("Use one from outside, such as perf.")
                 .authentication(true);
-            ctx.route(name, RouteOptions::with_help(help), refuse);
+            ctx.route(name, readwrite(ctx, help), refuse);
         }
     }
 }

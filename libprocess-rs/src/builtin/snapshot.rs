@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::readonly;
 use crate::config::MetricsConfig;
 use crate::duration::DurationError;
 use crate::metrics::{Answers, Format, Limiter, within};
 use crate::runtime::Inner;
-use crate::{Context, Counter, Help, Process, Reply, Request, Response, RouteOptions, duration};
+use crate::{Context, Counter, Help, Process, Reply, Request, Response, duration};
 
 /// Prometheus says how long it waits for an answer.
 const SCRAPE_TIMEOUT: &str = "X-Prometheus-Scrape-Timeout-Seconds";
@@ -53,12 +54,7 @@ impl Process for MetricsEndpoint {
             .description(timeout)
             .description(">        jsonp=VALUE          Function to wrap the answer in")
             .authentication(true);
-        let readonly = ctx.runtime().inner().readonly_realm.clone();
-        let options = |help| RouteOptions {
-            realm: readonly.clone(),
-            ..RouteOptions::with_help(help)
-        };
-        ctx.route("/snapshot", options(help), Self::snapshot);
+        ctx.route("/snapshot", readonly(ctx, help), Self::snapshot);
         let help = Help::tldr("All metrics as text for Prometheus.")
             .description("The answer is OpenMetrics 1.0 if the client names it in `Accept`, else")
             .description("the text format 0.0.4. Slashes in names become underscores; the help of")
@@ -68,7 +64,7 @@ impl Process for MetricsEndpoint {
             .description("")
             .description(timeout)
             .authentication(true);
-        ctx.route("/", options(help), Self::scrape);
+        ctx.route("/", readonly(ctx, help), Self::scrape);
     }
 }
 

@@ -218,6 +218,20 @@ impl BodyStream {
     }
 }
 
+/// Path and query of a request target, which may be a whole URL (RFC 9112, section 3.2.2).
+pub(crate) fn split_target(target: &str) -> (&str, Option<&str>) {
+    let target = match target.split_once("://") {
+        Some(("http" | "https", rest)) => rest.find('/').and_then(|slash| rest.get(slash..)),
+        _ => Some(target),
+    };
+    let target = target.unwrap_or("/");
+    let target = target.split('#').next().unwrap_or_default();
+    match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    }
+}
+
 /// Matches the tokens of `path` with those of `pattern`: a token `{name}` binds any token to `name`, another must be equal and
 /// is bound to itself. The path may be shorter than the pattern. Values are not decoded.
 ///
@@ -253,6 +267,22 @@ pub fn parse_path(pattern: &str, path: &str) -> Option<HashMap<String, String>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn targets() {
+        let check = |target: &str, expected: (&str, Option<&str>)| {
+            assert_eq!(split_target(target), expected, "{target:?}");
+        };
+        check("/a/b", ("/a/b", None));
+        check("/a?b?c=d#e", ("/a", Some("b?c=d")));
+        check("/a?", ("/a", Some("")));
+        check("http://x:1/a?b", ("/a", Some("b")));
+        check("http://x:1", ("/", None));
+        check("/x?u=http://y/z", ("/x", Some("u=http://y/z")));
+        check("x", ("x", None));
+        check("*", ("*", None));
+        check("", ("", None));
+    }
 
     #[derive(Debug, PartialEq, serde::Deserialize)]
     struct Params {

@@ -17,8 +17,22 @@ const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript");
 
 /// An HTTP response.
 ///
-/// `Date` and framing headers are added by the connection. Bodies in memory of at least 1024 bytes are compressed with gzip if
-/// the client asked for it.
+/// The connection adds `Date` and the framing headers, leaves out the body for HEAD, and does what the client asked for:
+/// - Bodies in memory of at least 1024 bytes are compressed with gzip; with or without it they say `Vary: Accept-Encoding`.
+/// - A 200 that has `ETag` or `Last-Modified`, as files do, becomes 304 or 412 by the conditions of the request.
+/// - [Files](Self::file) are sent in parts for `Range`: 206, or 416 if they do not have them.
+///
+/// ```
+/// use http::StatusCode;
+/// use libprocess::Response;
+///
+/// let response = Response::json([1, 2]).header("Cache-Control", "no-store");
+/// assert_eq!(response.status_code(), StatusCode::OK);
+/// assert_eq!(response.body().map(|body| &body[..]), Some(&b"[1,2]"[..]));
+///
+/// let response = Response::status(StatusCode::NOT_FOUND);
+/// assert_eq!(response.body().map(|body| &body[..]), Some(&b"404 Not Found."[..]));
+/// ```
 #[derive(Debug)]
 pub struct Response {
     pub(crate) status: StatusCode,
@@ -143,8 +157,8 @@ impl Response {
         (response, writer)
     }
 
-    /// 200 with the content of a file, read while it is sent; 404 if there is no such file. The content type follows the file
-    /// name unless it is set.
+    /// 200 with the content of a file, read while it is sent; 404 if there is no such file. Unless they are set, the content type
+    /// follows the file name, and `ETag` and `Last-Modified` its modification time and length.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         let mut response = Self::ok();
         response.body = Body::File(path.into());

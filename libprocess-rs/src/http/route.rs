@@ -16,7 +16,8 @@ use super::auth::Lane;
 pub struct RouteOptions {
     /// What `/help` says about the route.
     pub help: Option<Help>,
-    /// The authentication realm of the route.
+    /// The authentication realm of the route. While the realm has no authenticator it lets everyone in; see
+    /// [`Runtime::set_authenticator`](crate::Runtime::set_authenticator).
     pub realm: Option<String>,
     /// If true, the handler gets the body as it arrives (see [`Request::take_stream`](super::Request::take_stream)) instead of
     /// as a whole.

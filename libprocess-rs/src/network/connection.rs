@@ -19,7 +19,9 @@ use super::answers::{Answer, Output, refuse, write_head};
 use super::ready::{Payload, Ready, respond};
 use super::watchdog::Watchdog;
 use crate::actor::{Envelope, wait_for};
-use crate::http::{BodyStream, Preferences, Request, Response, StreamReader, Target, target};
+use crate::http::{
+    BodyStream, Preferences, Request, Response, StreamReader, Target, split_target, target,
+};
 use crate::runtime::Inner;
 use crate::wire::{Item, Message, PlainRequest, Reader};
 
@@ -335,39 +337,4 @@ async fn serve_plain(inner: &Inner, plain: PlainRequest, peer: Option<SocketAddr
         request.body = plain.body;
     }
     respond(inner, target, request).await
-}
-
-/// Path and query of a request target, which may be a whole URL (RFC 9112, section 3.2.2).
-fn split_target(target: &str) -> (&str, Option<&str>) {
-    let target = match target.split_once("://") {
-        Some(("http" | "https", rest)) => rest.find('/').and_then(|slash| rest.get(slash..)),
-        _ => Some(target),
-    };
-    let target = target.unwrap_or("/");
-    let target = target.split('#').next().unwrap_or_default();
-    match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn targets() {
-        let check = |target: &str, expected: (&str, Option<&str>)| {
-            assert_eq!(split_target(target), expected, "{target:?}");
-        };
-        check("/a/b", ("/a/b", None));
-        check("/a?b?c=d#e", ("/a", Some("b?c=d")));
-        check("/a?", ("/a", Some("")));
-        check("http://x:1/a?b", ("/a", Some("b")));
-        check("http://x:1", ("/", None));
-        check("/x?u=http://y/z", ("/x", Some("u=http://y/z")));
-        check("x", ("x", None));
-        check("*", ("*", None));
-        check("", ("", None));
-    }
 }

@@ -24,4 +24,5 @@ pub(crate) use accept::serve_port;
 pub(crate) use connector::Connector;
 pub(crate) use links::Links;
 pub(crate) use outgoing::{End, Sockets, Writer};
+pub(crate) use pipeline::Pipeline;
 pub(crate) use tls::Tls;

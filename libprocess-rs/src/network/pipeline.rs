@@ -1,7 +1,8 @@
 //! How far the bytes of a connection may go to actix-http.
 //!
-//! actix-http closes a connection, and forgets what it has read, when it has answered a request while the body of a later one is
-//! still incomplete; and it gives up requests that it has not parsed when the client closes its side. So a request with a body
+//! When actix-http answers a request while the body of a later one is incomplete, it says that it closes the connection and, if
+//! the answer has no body, does so and forgets what it has read; and when the client closes its side, it gives up requests that
+//! it has not parsed. So a request with a body
 //! goes to it only when all before it are answered, and requests without one only so many at a time.
 
 use crate::wire::{Framing, find_end, framing_of};
@@ -10,7 +11,7 @@ use crate::wire::{Framing, find_end, framing_of};
 const MAX_UNANSWERED: usize = 8;
 
 /// Follows the requests of one connection.
-pub(super) struct Pipeline {
+pub(crate) struct Pipeline {
     state: State,
     max_head_bytes: usize,
 }
@@ -45,7 +46,7 @@ enum Chunked {
 }
 
 impl Pipeline {
-    pub(super) fn new(max_head_bytes: usize) -> Self {
+    pub(crate) fn new(max_head_bytes: usize) -> Self {
         Self {
             state: BETWEEN,
             max_head_bytes,
@@ -69,7 +70,7 @@ impl Pipeline {
 
     /// How many of `bytes`, which begin where those that went on before ended, may go on. Counts the requests among them in
     /// `unanswered`.
-    pub(super) fn admit(&mut self, bytes: &[u8], unanswered: &mut usize) -> usize {
+    pub(crate) fn admit(&mut self, bytes: &[u8], unanswered: &mut usize) -> usize {
         let mut passed = 0;
         while let Some(rest) = bytes.get(passed..).filter(|rest| !rest.is_empty()) {
             let step = match self.state {
@@ -105,16 +106,17 @@ impl Pipeline {
             self.state = BETWEEN;
             return empty;
         }
-        let Some(end) = find_end(bytes, searched) else {
-            let searched = bytes.len();
-            let too_long = searched >= self.max_head_bytes;
-            self.state = match too_long {
-                true => State::Opaque,
-                false => State::Head { searched },
-            };
-            return if too_long { searched } else { 0 };
+        let end = match find_end(bytes, searched) {
+            Some(end) if end <= self.max_head_bytes => Some(end),
+            None if bytes.len() < self.max_head_bytes => {
+                let searched = bytes.len();
+                self.state = State::Head { searched };
+                return 0;
+            }
+            _ => None,
         };
-        let state = match framing_of(bytes.get(..end).unwrap_or_default()) {
+        let head = end.and_then(|end| bytes.get(..end));
+        let state = match head.and_then(framing_of) {
             Some(Framing::Length(left)) => length(left),
             Some(Framing::Chunked) => State::Chunked(Chunked::Size(0)),
             None => State::Opaque,
@@ -129,7 +131,7 @@ impl Pipeline {
         }
         *unanswered += 1;
         self.state = state;
-        end
+        end.unwrap_or(bytes.len())
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::fs::Metadata;
-use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -224,7 +223,7 @@ fn multipart(
     length: u64,
 ) -> (String, Vec<Part>) {
     // Nobody who wrote the file can have known it.
-    let boundary = format!("{:016x}", RandomState::new().hash_one(length));
+    let boundary = format!("{:016x}", rand::random::<u64>());
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let mut pieces = Vec::new();
     for part in parts {

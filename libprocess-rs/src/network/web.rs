@@ -198,35 +198,46 @@ fn is_gzip(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_ENCODING).is_some_and(|v| v == "gzip")
 }
 
-/// Feeds a streaming request body to its handler.
+/// Feeds a streaming request body to its handler, until the handler does not want more.
 async fn pump(mut payload: web::Payload, gzip: bool, sender: BodySender) {
-    let mut decoder = gzip.then(|| GzDecoder::new(Vec::new()));
+    let mut inflater = gzip.then(|| GzDecoder::new(Vec::new()));
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| BodyError(error.to_string()));
-        let chunk = match &mut decoder {
-            Some(decoder) => chunk.and_then(|chunk| inflate(decoder, &chunk)),
+        let chunk = match &mut inflater {
+            Some(inflater) => chunk.and_then(|chunk| inflate(inflater, &chunk)),
             None => chunk,
         };
-        let broken = chunk.is_err();
-        let empty = chunk.as_ref().is_ok_and(Bytes::is_empty);
-        if !empty && sender.send(chunk).await.is_err() || broken {
+        if !feed(&sender, chunk).await {
             return;
         }
     }
-    let last = decoder.map(|mut decoder| {
-        let finished = decoder.try_finish();
-        finished.map_err(|_| BodyError("truncated gzip".to_owned()))
-    });
-    if let Some(Err(error)) = last {
-        // The handler may have gone.
-        let _ = sender.send(Err(error)).await;
+    if let Some(mut inflater) = inflater {
+        let rest = inflater.try_finish().map(|()| inflated(&mut inflater));
+        feed(
+            &sender,
+            rest.map_err(|_| BodyError("truncated gzip".to_owned())),
+        )
+        .await;
     }
 }
 
-fn inflate(decoder: &mut GzDecoder<Vec<u8>>, chunk: &[u8]) -> Result<Bytes, BodyError> {
-    let inflated = decoder.write_all(chunk);
-    inflated.map_err(|_| BodyError("malformed gzip".to_owned()))?;
-    Ok(Bytes::from(std::mem::take(decoder.get_mut())))
+/// False if nothing may follow.
+async fn feed(sender: &BodySender, chunk: Result<Bytes, BodyError>) -> bool {
+    if chunk.as_ref().is_ok_and(Bytes::is_empty) {
+        return true;
+    }
+    let broken = chunk.is_err();
+    sender.send(chunk).await.is_ok() && !broken
+}
+
+fn inflate(inflater: &mut GzDecoder<Vec<u8>>, chunk: &[u8]) -> Result<Bytes, BodyError> {
+    let written = inflater.write_all(chunk).and_then(|()| inflater.flush());
+    written.map_err(|_| BodyError("malformed gzip".to_owned()))?;
+    Ok(inflated(inflater))
+}
+
+fn inflated(inflater: &mut GzDecoder<Vec<u8>>) -> Bytes {
+    Bytes::from(std::mem::take(inflater.get_mut()))
 }
 
 /// actix-web is on version 0.2 of `http`, everything else on 1.

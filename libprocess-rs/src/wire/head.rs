@@ -60,11 +60,6 @@ pub(crate) fn classify(
     }
 }
 
-fn begins_with_text(buffer: &[u8]) -> bool {
-    let first = buffer.first();
-    first.is_none_or(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
-}
-
 /// How the body of a request with this complete head is delimited. `None` if the head is malformed, or turns the connection into
 /// something else.
 pub(crate) fn framing_of(head: &[u8]) -> Option<Framing> {
@@ -73,6 +68,11 @@ pub(crate) fn framing_of(head: &[u8]) -> Option<Framing> {
         (!upgrade).then(|| head.framing().ok()).flatten()
     });
     framing.ok().flatten()
+}
+
+fn begins_with_text(buffer: &[u8]) -> bool {
+    let first = buffer.first();
+    first.is_none_or(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
 }
 
 /// The length of the head if its end is in `buffer`; the search begins at `from`, where an earlier one gave up.
