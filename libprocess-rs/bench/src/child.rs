@@ -4,7 +4,18 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::memory;
+use crate::{connections, memory, one_way};
+
+/// An OS process that is killed when it is not needed any more.
+pub(crate) struct Child(pub(crate) std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Runs `what` with `size` in a new OS process and returns the figures it prints.
 pub(crate) fn figures<const N: usize>(what: &str, size: usize) -> anyhow::Result<[f64; N]> {
@@ -33,6 +44,8 @@ pub(crate) fn figures<const N: usize>(what: &str, size: usize) -> anyhow::Result
 pub(crate) fn run(what: &str, size: usize) -> anyhow::Result<()> {
     let figures: Vec<f64> = match what {
         "actors" => memory::actors(size)?.into(),
+        "receiver" => return one_way::receive(),
+        "server" => return connections::serve(),
         _ => anyhow::bail!("unknown benchmark '{what}'"),
     };
     for figure in figures {

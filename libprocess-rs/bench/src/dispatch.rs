@@ -69,13 +69,10 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
     );
     let rounds = options.scaled(ROUND_TRIPS);
     let name = |how| format!("dispatch and defer, {rounds} round trips, payload {how}");
-    report.time(
-        name("moved"),
-        defer(options, rounds, std::mem::take)?,
-        Some(CPP_MOVED),
-    );
+    let elapsed = defer(options, rounds, std::mem::take)?;
+    report.time(name("moved"), elapsed, options.unscaled(CPP_MOVED));
     let elapsed = defer(options, rounds, |data| data.clone())?;
-    report.time(name("copied"), elapsed, Some(CPP_COPIED));
+    report.time(name("copied"), elapsed, options.unscaled(CPP_COPIED));
     Ok(())
 }
 

@@ -42,10 +42,20 @@ impl Client {
         })
     }
 
-    /// One GET; the body needs a `Content-Length`.
+    /// One GET and its answer.
     pub(crate) fn get(&mut self, target: &str) -> anyhow::Result<Answer> {
+        self.ask(target)?;
+        self.answer()
+    }
+
+    /// Sends one GET.
+    pub(crate) fn ask(&mut self, target: &str) -> anyhow::Result<()> {
         let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        self.stream.get_mut().write_all(request.as_bytes())?;
+        Ok(self.stream.get_mut().write_all(request.as_bytes())?)
+    }
+
+    /// Reads one answer, which needs a `Content-Length`.
+    pub(crate) fn answer(&mut self) -> anyhow::Result<Answer> {
         let status = self.line()?.to_owned();
         let mut length = None;
         loop {

@@ -2,13 +2,21 @@
 
 mod child;
 mod client_server;
+mod connections;
 mod dispatch;
 mod http_client;
+mod http_get;
+mod links;
+mod mailbox;
 mod memory;
+mod metrics;
+mod one_way;
+mod protobuf;
 mod report;
 mod throughput;
 
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use clap::Parser;
 use libprocess::{Runtime, RuntimeConfig};
@@ -23,8 +31,15 @@ type Benchmark = fn(&Options, &mut Report) -> anyhow::Result<()>;
 const BENCHMARKS: &[(&str, Benchmark)] = &[
     ("throughput", throughput::run),
     ("client-server", client_server::run),
+    ("links", links::run),
     ("dispatch", dispatch::run),
-    ("memory", memory::run),
+    ("protobuf", protobuf::run),
+    ("mailbox", mailbox::run),
+    ("one-way", one_way::run),
+    ("http", http_get::run),
+    ("metrics", metrics::run),
+    ("memory-of-actors", memory::run),
+    ("memory-of-connections", connections::run),
 ];
 
 /// Benchmarks of libprocess: the original's, with its parameters and figures, and some more.
@@ -53,8 +68,31 @@ pub(crate) struct Options {
 impl Options {
     /// A number of things, scaled; at least one.
     fn scaled(&self, number: usize) -> usize {
-        let scale = if self.quick { QUICK_SCALE } else { self.scale };
-        ((number as f64 * scale) as usize).max(1)
+        ((number as f64 * self.factor()) as usize).max(1)
+    }
+
+    /// How long to measure, scaled.
+    fn time(&self, time: Duration) -> Duration {
+        time.mul_f64(self.factor())
+    }
+
+    fn factor(&self) -> f64 {
+        if self.quick { QUICK_SCALE } else { self.scale }
+    }
+
+    /// A figure of the original that holds for its own number of things only.
+    fn unscaled(&self, figure: f64) -> Option<f64> {
+        (self.factor() == 1.0).then_some(figure)
+    }
+
+    /// Threads that send to another one: all but one, as upstream.
+    fn producers(&self) -> usize {
+        self.threads.saturating_sub(1).max(1)
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> anyhow::Result<F::Output> {
+        let tokio = tokio::runtime::Builder::new_current_thread().build()?;
+        Ok(tokio.block_on(future))
     }
 
     /// A runtime with one thread for the network and the wanted number for actors.

@@ -34,14 +34,20 @@ pub struct Context<P: Process> {
     runtime: Runtime,
     routes: Arc<RouteTable>,
     messages: HashMap<MessageName, MessageHandler<P>, RandomState>,
-    delegates: HashMap<MessageName, Upid, RandomState>,
-    handlers: HashMap<String, RouteHandler<P>, RandomState>,
-    /// Names of protobuf types by the function that makes them, which takes an allocation each time.
-    names: RefCell<HashMap<usize, MessageName, RandomState>>,
-    /// The last receiver whose address was text, and the address by which the runtime knows it.
-    known: RefCell<Option<(Upid, Upid)>>,
-    /// Made when first needed: an idle set is as large as the rest of an idle actor.
+    handlers: Option<Box<HashMap<String, RouteHandler<P>, RandomState>>>,
+    names: OnceCell<Box<Names>>,
+    /// Made when first needed, as the two before: many actors do without.
     tasks: OnceCell<Box<FuturesUnordered<ActorTask<P>>>>,
+}
+
+/// What an actor knows about names of messages and receivers.
+#[derive(Default)]
+struct Names {
+    delegates: HashMap<MessageName, Upid, RandomState>,
+    /// Names of protobuf types by the function that makes them, which takes an allocation each time.
+    types: RefCell<HashMap<usize, MessageName, RandomState>>,
+    /// The last receiver whose address was text, and the address by which the runtime knows it.
+    receiver: RefCell<Option<(Upid, Upid)>>,
 }
 
 impl<P: Process> Context<P> {
@@ -51,10 +57,8 @@ impl<P: Process> Context<P> {
             runtime,
             routes,
             messages: HashMap::default(),
-            delegates: HashMap::default(),
-            handlers: HashMap::default(),
-            names: RefCell::default(),
-            known: RefCell::default(),
+            handlers: None,
+            names: OnceCell::new(),
             tasks: OnceCell::new(),
         }
     }
@@ -119,7 +123,9 @@ impl<P: Process> Context<P> {
 
     /// Passes messages with this name that have no handler on to another actor; the sender stays the original one.
     pub fn delegate(&mut self, name: impl Into<MessageName>, to: Upid) {
-        self.delegates.insert(name.into(), to);
+        let mut names = self.names.take().unwrap_or_default();
+        names.delegates.insert(name.into(), to);
+        self.names = OnceCell::from(names);
     }
 
     /// Sends a protobuf message by its full name. It is delivered at most once and in order; to a runtime that this one is not
@@ -140,7 +146,7 @@ impl<P: Process> Context<P> {
         if to.mailbox(inner.id()).is_some() || !inner.is_local(to) {
             return send(inner, to);
         }
-        let mut known = self.known.borrow_mut();
+        let mut known = self.names().receiver.borrow_mut();
         match &*known {
             Some((text, found)) if text.is_same(to) => send(inner, found),
             _ => match inner.registry.get(to.id()) {
@@ -153,11 +159,15 @@ impl<P: Process> Context<P> {
         }
     }
 
+    fn names(&self) -> &Names {
+        self.names.get_or_init(Box::default)
+    }
+
     fn name_of<M: prost::Name>(&self) -> MessageName {
         // If two types have one such function, it makes the same name for both.
         let key = M::full_name as fn() -> String as usize;
-        let mut names = self.names.borrow_mut();
-        names
+        let mut types = self.names().types.borrow_mut();
+        types
             .entry(key)
             .or_insert_with(MessageName::of::<M>)
             .clone()
@@ -257,7 +267,8 @@ impl<P: Process> Context<P> {
         handler: impl Fn(&mut P, &mut Context<P>, Request) -> Reply + 'static,
     ) {
         let name = self.routes.add(name, options);
-        self.handlers.insert(name, Rc::new(handler));
+        let handlers = self.handlers.get_or_insert_default();
+        handlers.insert(name, Rc::new(handler));
     }
 
     /// Serves a file, or the files below a directory, at `/<actor id>/<name>`. The empty name serves the actor's own path. Routes
@@ -298,13 +309,17 @@ impl<P: Process> Context<P> {
         // Cloned because the handler may install others in its place.
         if let Some(handler) = self.messages.get(&name).cloned() {
             handler(process, self, &from, body);
-        } else if let Some(to) = self.delegates.get(&name) {
+        } else if let Some(to) = self.delegate_of(&name) {
             self.runtime.send(&from, to, name, body);
         } else {
             let upid = self.upid();
             tracing::debug!("{upid} has no handler for '{name}' from {from}");
         }
         from
+    }
+
+    fn delegate_of(&self, name: &MessageName) -> Option<&Upid> {
+        self.names.get()?.delegates.get(name)
     }
 
     pub(crate) fn on_http(&mut self, process: &mut P, event: HttpEvent) {
@@ -317,7 +332,8 @@ impl<P: Process> Context<P> {
         if reply.is_closed() && request.method.is_safe() {
             return;
         }
-        let Some(handler) = self.handlers.get(&route).cloned() else {
+        let handlers = self.handlers.as_ref();
+        let Some(handler) = handlers.and_then(|all| all.get(&route).cloned()) else {
             let _ = reply.send(Response::status(http::StatusCode::NOT_FOUND));
             return;
         };

@@ -1,11 +1,8 @@
-//! Hosts a process in an actix actor and runs its turns.
+//! Hosts a process on an arbiter and runs its turns.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
-
-use actix::fut::ActorFuture;
-use actix::{Actor as _, ActorContext, AsyncContext};
 
 use smallvec::SmallVec;
 
@@ -19,32 +16,24 @@ const EVENTS_PER_POLL: u64 = 256;
 /// address for each message, so that touching it for each message here too would slow both down.
 const SENDERS_AT_ONCE: usize = 32;
 
-/// The actix actor that owns a process. Its events come through the mailbox of the process rather than through actix's own, so
-/// that they need no envelope each, can be listed and can be discarded by a termination.
+/// The task that owns a process and runs its turns for as long as it lives.
+///
+/// It is a task of an actix arbiter and not an actix actor: an `actix::Context` takes most of a kibibyte, and its mailbox could
+/// neither be listed nor discarded by a termination.
 struct Host<P: Process> {
-    /// Boxed because actix moves its actors.
-    process: Box<P>,
+    process: P,
     ctx: Context<P>,
-}
-
-impl<P: Process> actix::Actor for Host<P> {
-    type Context = actix::Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.spawn(Pump { turns: 0 });
-    }
+    /// Taken so far; the first is that of `initialize`.
+    turns: u64,
 }
 
 /// Starts `process` on the current arbiter.
 pub(crate) fn start<P: Process>(process: P, ctx: Context<P>) {
-    let process = Box::new(process);
-    Host { process, ctx }.start();
-}
-
-/// Feeds the events of the mailbox to the process for as long as it lives.
-struct Pump {
-    /// Taken so far; the first is that of `initialize`.
-    turns: u64,
+    actix_rt::spawn(Host {
+        process,
+        ctx,
+        turns: 0,
+    });
 }
 
 /// Whether the actor goes on after a turn.
@@ -55,32 +44,29 @@ enum Next {
     Panicked,
 }
 
-impl<P: Process> ActorFuture<Host<P>> for Pump {
+// Nothing in it is ever pinned.
+impl<P: Process> Unpin for Host<P> {}
+
+impl<P: Process> Future for Host<P> {
     type Output = ();
 
-    fn poll(
-        mut self: Pin<&mut Self>,
-        host: &mut Host<P>,
-        actix: &mut actix::Context<Host<P>>,
-        task: &mut TaskContext<'_>,
-    ) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<()> {
+        let host = &mut *self;
         let mailbox = host.ctx.mailbox().clone();
         mailbox.awake();
-        let turns = &mut self.turns;
         let next = catch(host, |host| {
-            if *turns == 0 {
-                *turns = 1;
+            if host.turns == 0 {
+                host.turns = 1;
                 host.process.initialize(&mut host.ctx);
                 host.ctx.routes().set_ready();
             }
-            host.run(&mailbox, task, turns)
+            host.run(&mailbox, task)
         });
-        mailbox.set_turns(*turns);
+        mailbox.set_turns(host.turns);
         if next == Next::Continue {
             return Poll::Pending;
         }
         host.end(next);
-        actix.stop();
         Poll::Ready(())
     }
 }
@@ -99,14 +85,14 @@ fn catch<P: Process>(host: &mut Host<P>, turns: impl FnOnce(&mut Host<P>) -> Nex
 impl<P: Process> Host<P> {
     /// Serves events, and what the futures of the actor have come to, until there is nothing more to do or others on this
     /// thread must have a turn. Counts the turns.
-    fn run(&mut self, mailbox: &Mailbox<P>, task: &mut TaskContext<'_>, turns: &mut u64) -> Next {
-        let last = *turns + EVENTS_PER_POLL;
+    fn run(&mut self, mailbox: &Mailbox<P>, task: &mut TaskContext<'_>) -> Next {
+        let last = self.turns + EVENTS_PER_POLL;
         let mut served = SmallVec::<[Upid; SENDERS_AT_ONCE]>::new();
         loop {
-            while *turns < last
+            while self.turns < last
                 && let Some(event) = mailbox.pop()
             {
-                *turns += 1;
+                self.turns += 1;
                 if matches!(event, Event::Terminate) {
                     return Next::Terminate;
                 }
@@ -116,12 +102,12 @@ impl<P: Process> Host<P> {
                 self.serve(event, &mut served);
             }
             if let Poll::Ready(Some(continuation)) = self.ctx.poll_futures(task) {
-                *turns += 1;
+                self.turns += 1;
                 continuation(&mut self.process, &mut self.ctx);
-            } else if *turns < last && mailbox.sleep(task.waker(), *turns) {
+            } else if self.turns < last && mailbox.sleep(task.waker(), self.turns) {
                 return Next::Continue;
             }
-            if *turns >= last {
+            if self.turns >= last {
                 task.waker().wake_by_ref();
                 return Next::Continue;
             }
@@ -129,7 +115,7 @@ impl<P: Process> Host<P> {
     }
 
     fn serve(&mut self, event: Event<P>, served: &mut SmallVec<[Upid; SENDERS_AT_ONCE]>) {
-        let (process, ctx) = (&mut *self.process, &mut self.ctx);
+        let (process, ctx) = (&mut self.process, &mut self.ctx);
         match event {
             Event::Message(envelope) => served.push(ctx.on_message(process, envelope)),
             Event::Dispatch(turn) => turn(process, ctx),

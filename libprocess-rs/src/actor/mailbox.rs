@@ -54,7 +54,11 @@ pub(crate) struct Undelivered;
 
 /// The queue of events of one actor, and how far the actor has come.
 pub(crate) struct Mailbox<P: Process> {
-    events: Queue<Event<P>>,
+    events: Queue<Event<P>, Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
     turns: AtomicU64,
     ended: AtomicBool,
     /// Told when the actor has taken many events at once, and when it has ended.
@@ -68,11 +72,12 @@ const HIGH_WATER_EVENTS: usize = 65_536;
 impl<P: Process> Mailbox<P> {
     pub(crate) fn new() -> Self {
         Self {
-            events: Queue::new(),
-            turns: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
-            changed: Notify::new(),
+            events: Queue::new(Progress::default()),
         }
+    }
+
+    fn progress(&self) -> &Progress {
+        &self.events.between
     }
 
     pub(crate) fn push(&self, event: Event<P>) -> Result<(), Undelivered> {
@@ -85,7 +90,7 @@ impl<P: Process> Mailbox<P> {
             return Some(event);
         }
         if self.events.refill() >= HIGH_WATER_EVENTS {
-            self.changed.notify_waiters();
+            self.progress().changed.notify_waiters();
         }
         self.events.pop()
     }
@@ -102,18 +107,18 @@ impl<P: Process> Mailbox<P> {
     }
 
     pub(crate) fn set_turns(&self, turns: u64) {
-        self.turns.store(turns, Ordering::Release);
+        self.progress().turns.store(turns, Ordering::Release);
     }
 
     /// Discards everything and refuses what may still come.
     pub(crate) fn shut(&self) {
         self.events.shut();
-        self.changed.notify_waiters();
+        self.progress().changed.notify_waiters();
     }
 
     pub(crate) fn set_ended(&self) {
-        self.ended.store(true, Ordering::Release);
-        self.changed.notify_waiters();
+        self.progress().ended.store(true, Ordering::Release);
+        self.progress().changed.notify_waiters();
     }
 
     pub(crate) fn queued(&self) -> QueuedEvents {
@@ -166,7 +171,7 @@ impl<P: Process> AnyMailbox for Mailbox<P> {
 
     fn terminate(&self, inject: bool) {
         self.events.close(Event::Terminate, inject);
-        self.changed.notify_waiters();
+        self.progress().changed.notify_waiters();
     }
 
     fn describe(&self, to: &Upid) -> Vec<serde_json::Value> {
@@ -185,15 +190,15 @@ impl<P: Process> AnyMailbox for Mailbox<P> {
     }
 
     fn turns(&self) -> u64 {
-        self.turns.load(Ordering::Acquire)
+        self.progress().turns.load(Ordering::Acquire)
     }
 
     fn is_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+        self.progress().ended.load(Ordering::Acquire)
     }
 
     fn changed(&self) -> &Notify {
-        &self.changed
+        &self.progress().changed
     }
 }
 

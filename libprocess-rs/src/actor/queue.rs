@@ -11,14 +11,13 @@ use super::sync::Mutex;
 /// `front` has a lock, which nobody else contends for, so that all that waits can be seen and discarded at any time.
 ///
 /// `tests/loom.rs` checks this file with the locks of a model checker.
-pub(crate) struct Queue<T> {
+#[repr(C)]
+pub(crate) struct Queue<T, B = ()> {
     front: Mutex<VecDeque<T>>,
-    back: Apart<Mutex<Back<T>>>,
+    /// What is rarely used lies between, so that consumer and producers do not write to the same cache line.
+    pub(crate) between: B,
+    back: Mutex<Back<T>>,
 }
-
-/// On cache lines of its own, so that producers and consumer do not slow each other down.
-#[repr(align(64))]
-struct Apart<T>(T);
 
 struct Back<T> {
     items: VecDeque<T>,
@@ -34,23 +33,24 @@ pub(crate) struct Closed<T>(pub(crate) T);
 /// A buffer for more items than this is given back when it is not needed any more.
 const KEPT_CAPACITY: usize = 1024;
 
-impl<T> Queue<T> {
+impl<T, B> Queue<T, B> {
     /// An empty queue whose consumer is awake.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(between: B) -> Self {
         Self {
             front: Mutex::new(VecDeque::new()),
-            back: Apart(Mutex::new(Back {
+            between,
+            back: Mutex::new(Back {
                 items: VecDeque::new(),
                 sleeper: None,
                 open: true,
-            })),
+            }),
         }
     }
 
     /// Appends an item and wakes the consumer if it sleeps.
     pub(crate) fn push(&self, item: T) -> Result<(), Closed<T>> {
         let sleeper = {
-            let mut back = self.back.0.lock();
+            let mut back = self.back.lock();
             if !back.open {
                 return Err(Closed(item));
             }
@@ -76,7 +76,7 @@ impl<T> Queue<T> {
             return front.len();
         }
         let oversized = {
-            let mut back = self.back.0.lock();
+            let mut back = self.back.lock();
             std::mem::swap(&mut *front, &mut back.items);
             let capacity = back.items.capacity();
             let oversized = capacity > KEPT_CAPACITY && front.len() < capacity / 4;
@@ -94,7 +94,7 @@ impl<T> Queue<T> {
                 *front = VecDeque::new();
             }
         }
-        let mut back = self.back.0.lock();
+        let mut back = self.back.lock();
         let empty = back.items.is_empty();
         if empty {
             back.sleeper = Some(waker.clone());
@@ -104,17 +104,17 @@ impl<T> Queue<T> {
 
     /// The consumer does not sleep (any more): producers need not wake it.
     pub(crate) fn awake(&self) {
-        self.back.0.lock().sleeper = None;
+        self.back.lock().sleeper = None;
     }
 
     /// True if the consumer sleeps, and so has nothing to do.
     pub(crate) fn is_asleep(&self) -> bool {
-        self.back.0.lock().sleeper.is_some()
+        self.back.lock().sleeper.is_some()
     }
 
     /// How many items wait behind the batch that the consumer has in hand.
     pub(crate) fn behind(&self) -> usize {
-        self.back.0.lock().items.len()
+        self.back.lock().items.len()
     }
 
     /// Refuses further items and puts `last` behind what is queued, or, with `discard`, in its place. Closing again without
@@ -122,7 +122,7 @@ impl<T> Queue<T> {
     pub(crate) fn close(&self, last: T, discard: bool) {
         let (discarded, sleeper) = {
             let mut front = self.front.lock();
-            let mut back = self.back.0.lock();
+            let mut back = self.back.lock();
             if !back.open && !discard {
                 return;
             }
@@ -142,7 +142,7 @@ impl<T> Queue<T> {
     pub(crate) fn shut(&self) {
         let discarded = {
             let mut front = self.front.lock();
-            let mut back = self.back.0.lock();
+            let mut back = self.back.lock();
             back.open = false;
             back.sleeper = None;
             take(&mut front, &mut back)
@@ -153,7 +153,7 @@ impl<T> Queue<T> {
     /// Visits all items in the order in which they will be taken.
     pub(crate) fn for_each(&self, visit: impl FnMut(&T)) {
         let front = self.front.lock();
-        let back = self.back.0.lock();
+        let back = self.back.lock();
         front.iter().chain(&back.items).for_each(visit);
     }
 }

@@ -181,7 +181,7 @@ impl Runtime {
         })?;
         let pid = Pid::new(upid, mailbox);
         let (runtime, own) = (self.clone(), pid.clone());
-        let started = self.inner.workers.get(worker).spawn_fn(move || {
+        let started = self.inner.workers.start_actor(worker, move || {
             actor::start(process, Context::new(own, runtime, routes));
         });
         if !started {

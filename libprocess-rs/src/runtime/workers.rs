@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
+use actix::{Actor as _, Addr};
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use parking_lot::Mutex;
 
@@ -20,12 +21,35 @@ const MAX_BLOCKING_THREADS: usize = 64;
 /// Threads for blocking work end after this long without any.
 const BLOCKING_THREAD_KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+/// The actix actor of one thread, which starts the processes that are placed there.
+struct Starter;
+
+/// Starts a process on the thread that it is sent to.
+struct Start(Box<dyn FnOnce() + Send>);
+
+impl actix::Message for Start {
+    type Result = ();
+}
+
+impl actix::Actor for Starter {
+    type Context = actix::Context<Self>;
+}
+
+impl actix::Handler<Start> for Starter {
+    type Result = ();
+
+    fn handle(&mut self, start: Start, _: &mut Self::Context) {
+        (start.0)();
+    }
+}
+
 /// The threads of one runtime.
 ///
 /// The first is that of the actix System. With one worker it does everything. Else a quarter of the workers, at least one and
 /// beginning with the first, serve connections, and the others host actors, each new one on the next in turn.
 pub(crate) struct Workers {
     all: Vec<ArbiterHandle>,
+    starters: Vec<Addr<Starter>>,
     network: usize,
     next_actor: AtomicUsize,
     next_connection: AtomicUsize,
@@ -37,6 +61,7 @@ pub(crate) struct Workers {
 
 struct Started {
     arbiters: Vec<ArbiterHandle>,
+    starters: Vec<Addr<Starter>>,
     threads: Vec<ThreadId>,
     handle: tokio::runtime::Handle,
     system: System,
@@ -68,6 +93,7 @@ impl Workers {
         let workers = Self {
             network: (started.arbiters.len() / 4).max(1),
             all: started.arbiters,
+            starters: started.starters,
             next_actor: AtomicUsize::new(0),
             next_connection: AtomicUsize::new(0),
             threads: started.threads,
@@ -86,9 +112,13 @@ impl Workers {
         first + next % (self.all.len() - first).max(1)
     }
 
-    /// The worker of this index.
-    pub(crate) fn get(&self, index: usize) -> &ArbiterHandle {
-        self.all.get(index).unwrap_or_else(|| self.first())
+    /// Runs `start` on the worker of this index. False if the worker has ended.
+    pub(crate) fn start_actor(&self, index: usize, start: impl FnOnce() + Send + 'static) -> bool {
+        let Some(starter) = self.starters.get(index) else {
+            return false;
+        };
+        starter.do_send(Start(Box::new(start)));
+        starter.connected()
     }
 
     /// The index, among the network workers, of the one for the next new connection.
@@ -172,18 +202,24 @@ async fn prepare(
         .map_err(|error| StartError::Bind { address, error })?;
     let mut handles = vec![Arbiter::current()];
     let mut threads = vec![thread::current().id()];
+    let mut starters = vec![Starter.start()];
     for _ in 1..config.workers.max(1) {
         let arbiter = Arbiter::try_with_tokio_rt(build_tokio).map_err(StartError::Thread)?;
         let (tx, rx) = tokio::sync::oneshot::channel();
         arbiter.spawn_fn(move || {
-            let _ = tx.send(thread::current().id());
+            let _ = tx.send((thread::current().id(), Starter.start()));
         });
-        threads.extend(rx.await.ok());
+        let (thread, starter) = rx
+            .await
+            .map_err(|_| StartError::Thread(io::ErrorKind::BrokenPipe.into()))?;
+        threads.push(thread);
+        starters.push(starter);
         handles.push(arbiter.handle());
         arbiters.push(arbiter);
     }
     Ok(Started {
         arbiters: handles,
+        starters,
         threads,
         handle: tokio::runtime::Handle::current(),
         system: System::current(),

@@ -1,0 +1,74 @@
+//! Many counters: upstream's `Metrics_BENCHMARK_Test.Scalability`.
+
+use std::time::Instant;
+
+use crate::Options;
+use crate::http_client;
+use crate::report::Report;
+
+/// Number of counters, and what C++ needs in milliseconds to add them, for a snapshot, for one by HTTP and to remove them.
+const SIZES: &[(usize, [Option<f64>; 4])] = &[
+    (1, [None; 4]),
+    (100, [None; 4]),
+    (1000, [None; 4]),
+    (10_000, [Some(2700.0), Some(18.0), Some(38.0), None]),
+    (
+        100_000,
+        [Some(22_000.0), Some(185.0), Some(334.0), Some(24_000.0)],
+    ),
+];
+
+pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    for (count, cpp) in SIZES {
+        let count = options.scaled(*count);
+        scalability(options, report, count, cpp)?;
+    }
+    Ok(())
+}
+
+fn scalability(
+    options: &Options,
+    report: &mut Report,
+    count: usize,
+    cpp: &[Option<f64>; 4],
+) -> anyhow::Result<()> {
+    let runtime = options.runtime()?;
+    let metrics = runtime.metrics();
+    let names: Vec<String> = (0..count)
+        .map(|n| format!("metrics/keys/can/be/somewhat/long/so/we/use/a/fairly/long/key/here/to/test/a/more/pathological/case/{n}"))
+        .collect();
+    let [cpp_add, cpp_snapshot, cpp_http, cpp_remove] = cpp;
+    let mut time = |what: &str, start: Instant, cpp: &Option<f64>| {
+        let name = format!("metrics, {count} counters: {what}");
+        let cpp = cpp.and_then(|cpp| options.unscaled(cpp));
+        report.time(name, start.elapsed(), cpp);
+    };
+
+    let start = Instant::now();
+    for name in &names {
+        metrics.counter(name.as_str());
+    }
+    time("add", start, cpp_add);
+
+    let start = Instant::now();
+    let snapshot = metrics.snapshot();
+    time("snapshot", start, cpp_snapshot);
+    anyhow::ensure!(snapshot.len() >= count, "{} metrics", snapshot.len());
+
+    let start = Instant::now();
+    let answer = http_client::get(runtime.bound_address(), "/metrics/snapshot")?;
+    time("snapshot by HTTP", start, cpp_http);
+    anyhow::ensure!(
+        answer.is_ok() && answer.body.len() > count,
+        "{}",
+        answer.status
+    );
+
+    let start = Instant::now();
+    for name in &names {
+        metrics.remove(name);
+    }
+    time("remove", start, cpp_remove);
+    runtime.shutdown();
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Protobuf messages of growing size, decoded for a handler that does nothing: upstream's `ProtobufInstallHandler`.
+//!
+//! Upstream calls the handler straight from the benchmark. Here each message goes through the mailbox of its actor too, for
+//! there is no other way into it; the messages are queued in batches, by the actor itself.
+
+use std::collections::VecDeque;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use libprocess::{Context, MessageName, Process};
+use prost::Message as _;
+
+use crate::Options;
+use crate::report::Report;
+
+/// Total number of submessages, and what C++ does in messages per second where it is known.
+const SIZES: &[(usize, Option<f64>)] = &[
+    (0, Some(6.2e6)),
+    (1, None),
+    (5, Some(3.2e6)),
+    (10, None),
+    (50, Some(562e3)),
+    (100, Some(318e3)),
+    (500, None),
+    (1000, Some(34e3)),
+    (5000, None),
+    (10_000, None),
+];
+
+/// How long each size is measured.
+const TIME: Duration = Duration::from_secs(1);
+
+/// Messages queued at once.
+const BATCH: usize = 64;
+
+/// Children of each node of the tree.
+const BRANCHES: usize = 4;
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Tree {
+    #[prost(int32, repeated, packed = "false", tag = "1")]
+    payload: Vec<i32>,
+    #[prost(message, repeated, tag = "2")]
+    submessages: Vec<Tree>,
+}
+
+impl prost::Name for Tree {
+    const NAME: &'static str = "Message";
+    const PACKAGE: &'static str = "tests";
+}
+
+/// A tree with this many nodes below the root, filled level by level.
+fn tree(submessages: usize) -> Tree {
+    let mut children = vec![0; submessages + 1];
+    let parent = |node: usize| (node - 1) / BRANCHES;
+    let mut nodes: VecDeque<Tree> = VecDeque::new();
+    for node in 1..=submessages {
+        children[parent(node)] += 1;
+    }
+    // From the last node to the first, so that a node's children are ready, in reverse, when it is its turn.
+    for count in children.into_iter().rev() {
+        let mut submessages: Vec<Tree> = nodes.drain(..count).collect();
+        submessages.reverse();
+        nodes.push_back(Tree {
+            payload: vec![1; 2],
+            submessages,
+        });
+    }
+    nodes.pop_front().unwrap_or_default()
+}
+
+struct Handling {
+    body: Bytes,
+    time: Duration,
+    handled: usize,
+    start: Option<Instant>,
+    done: Option<mpsc::Sender<(usize, Duration)>>,
+}
+
+impl Process for Handling {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.install(|handling: &mut Self, _, _, message: Tree| {
+            std::hint::black_box(&message);
+            handling.handled += 1;
+        });
+        ctx.pid().dispatch(Self::batch);
+    }
+}
+
+impl Handling {
+    fn batch(&mut self, ctx: &mut Context<Self>) {
+        let start = *self.start.get_or_insert_with(Instant::now);
+        if start.elapsed() >= self.time {
+            if let Some(done) = self.done.take() {
+                let _ = done.send((self.handled, start.elapsed()));
+            }
+            return;
+        }
+        let name = MessageName::of::<Tree>();
+        for _ in 0..BATCH {
+            ctx.send_raw(ctx.upid(), name.clone(), self.body.clone());
+        }
+        ctx.pid().dispatch(Self::batch);
+    }
+}
+
+pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    let runtime = options.runtime()?;
+    for (submessages, cpp) in SIZES {
+        let body = Bytes::from(tree(*submessages).encode_to_vec());
+        let name = format!("protobuf handler, {} bytes", body.len());
+        let (done, finished) = mpsc::channel();
+        let handling = Handling {
+            body,
+            time: options.time(TIME),
+            handled: 0,
+            start: None,
+            done: Some(done),
+        };
+        let pid = runtime.spawn("", handling)?;
+        let (handled, elapsed) = finished.recv().context("the actor ended early")?;
+        pid.terminate();
+        report.rate(name, handled, elapsed, "messages", *cpp);
+    }
+    runtime.shutdown();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_those_of_upstream() {
+        let check = |submessages: usize, bytes: usize| {
+            assert_eq!(tree(submessages).encoded_len(), bytes, "{submessages}");
+        };
+        check(0, 4);
+        check(5, 34);
+        check(50, 304);
+        check(100, 605);
+        check(1000, 6019);
+    }
+}
