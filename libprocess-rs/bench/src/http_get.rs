@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context as _;
-use libprocess::{Context, Process, Response, RouteOptions};
+use libprocess::{Context, Process, Response, RouteOptions, Runtime, RuntimeConfig};
 
 use crate::Options;
 use crate::http_client::Client;
@@ -36,7 +36,11 @@ impl Process for Greeter {
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     let requests = options.scaled(REQUESTS).next_multiple_of(CONNECTIONS);
-    let runtime = options.runtime()?;
+    // One thread for all, as actix-web alone gets.
+    let runtime = Runtime::start(RuntimeConfig {
+        workers: 1,
+        ..RuntimeConfig::loopback()
+    })?;
     runtime.spawn("greeter", Greeter)?;
     let ours = runtime.bound_address();
     let (plain, handle) = start_plain()?;
@@ -66,7 +70,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// actix-web on one thread, as a runtime has one for the network.
+/// actix-web on one thread.
 fn start_plain() -> anyhow::Result<(SocketAddr, actix_web::dev::ServerHandle)> {
     let (tx, rx) = std::sync::mpsc::channel();
     thread::spawn(move || {

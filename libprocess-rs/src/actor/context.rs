@@ -101,7 +101,7 @@ impl<P: Process> Context<P> {
     ) {
         self.install_raw(
             MessageName::of::<M>(),
-            move |process, ctx, from, body| match M::decode(body) {
+            move |process, ctx, from, body| match M::decode(&*body) {
                 Ok(message) => handler(process, ctx, from, message),
                 Err(error) => {
                     let (name, upid) = (M::full_name(), ctx.upid());
