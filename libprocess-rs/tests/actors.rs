@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Log, Recorder, block_on, loopback, record, start, sync, until};
-use libprocess::{AskError, Clock, Context, Gone, Process, RuntimeConfig, SpawnError, Upid};
+use libprocess::{
+    AskError, Clock, Context, Gone, Pid, Placement, Process, RuntimeConfig, SpawnError, Upid,
+};
 
 fn paused() -> RuntimeConfig {
     RuntimeConfig {
@@ -118,6 +120,60 @@ fn an_id_is_free_again_after_the_end() {
         pid.terminate();
         block_on(runtime.wait(pid.upid()));
     }
+}
+
+#[test]
+fn an_actor_can_be_placed_on_the_thread_of_another() {
+    let runtime = start(RuntimeConfig {
+        workers: 4,
+        ..loopback()
+    });
+    let thread =
+        |pid: &Pid<Recorder>| block_on(pid.ask(|_, _| std::thread::current().id())).unwrap();
+    let spawn = |placement| {
+        let pid = runtime.spawn_at(placement, "", Recorder::default());
+        pid.unwrap()
+    };
+    let first = spawn(Placement::Next);
+    for _ in 0..4 {
+        let near = spawn(Placement::Near(first.upid().clone()));
+        assert_eq!(thread(&near), thread(&first));
+    }
+    // One of four threads is for the network; the others take turns.
+    let others = [spawn(Placement::Next), spawn(Placement::Next)];
+    let again = spawn(Placement::Next);
+    let missing = Upid::new("missing", runtime.address());
+    let threads: std::collections::HashSet<_> = others.iter().chain([&first]).map(thread).collect();
+    assert_eq!(threads.len(), 3);
+    assert_eq!(thread(&again), thread(&first));
+    assert!(threads.contains(&thread(&spawn(Placement::Near(missing)))));
+}
+
+#[test]
+fn an_address_reaches_whoever_has_the_id() {
+    let runtime = start(loopback());
+    let (sender, _) = record(&runtime, "sender");
+    let (first, first_log) = record(&runtime, "a");
+    let known = first.upid().clone();
+    let text: Upid = known.to_string().parse().unwrap();
+    let send = |to: &Upid, body: &'static str| {
+        let to = to.clone();
+        sender.dispatch(move |_, ctx| ctx.send_raw(&to, "note", Bytes::from(body)));
+    };
+    send(&known, "1");
+    send(&text, "2");
+    send(&text, "3");
+    first_log.wait_for(&["sender 1", "sender 2", "sender 3"]);
+    first.terminate();
+    block_on(runtime.wait(first.upid()));
+    send(&known, "lost");
+    send(&text, "lost");
+    sync(&sender);
+    let (_second, second_log) = record(&runtime, "a");
+    send(&known, "4");
+    send(&text, "5");
+    second_log.wait_for(&["sender 4", "sender 5"]);
+    assert_eq!(first_log.lines().last().unwrap(), "finalized");
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Process for Receiver {
                 return;
             }
             receiver.received += 1;
-            if receiver.received % BURST == 0 {
+            if receiver.received.is_multiple_of(BURST) {
                 ctx.send_raw(from, "progress", receiver.received.to_string().into());
             }
         });

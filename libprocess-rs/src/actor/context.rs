@@ -34,20 +34,30 @@ pub struct Context<P: Process> {
     runtime: Runtime,
     routes: Arc<RouteTable>,
     messages: HashMap<MessageName, MessageHandler<P>, RandomState>,
-    handlers: Option<Box<HashMap<String, RouteHandler<P>, RandomState>>>,
-    names: OnceCell<Box<Names>>,
-    /// Made when first needed, as the two before: many actors do without.
+    names: OnceCell<Box<Names<P>>>,
+    /// Made when first needed, as the names: many actors do without.
     tasks: OnceCell<Box<FuturesUnordered<ActorTask<P>>>>,
 }
 
-/// What an actor knows about names of messages and receivers.
-#[derive(Default)]
-struct Names {
+/// What an actor knows by name, besides its handlers of messages.
+struct Names<P: Process> {
+    routes: HashMap<String, RouteHandler<P>, RandomState>,
     delegates: HashMap<MessageName, Upid, RandomState>,
     /// Names of protobuf types by the function that makes them, which takes an allocation each time.
     types: RefCell<HashMap<usize, MessageName, RandomState>>,
     /// The last receiver whose address was text, and the address by which the runtime knows it.
     receiver: RefCell<Option<(Upid, Upid)>>,
+}
+
+impl<P: Process> Default for Names<P> {
+    fn default() -> Self {
+        Self {
+            routes: HashMap::default(),
+            delegates: HashMap::default(),
+            types: RefCell::default(),
+            receiver: RefCell::default(),
+        }
+    }
 }
 
 impl<P: Process> Context<P> {
@@ -57,7 +67,6 @@ impl<P: Process> Context<P> {
             runtime,
             routes,
             messages: HashMap::default(),
-            handlers: None,
             names: OnceCell::new(),
             tasks: OnceCell::new(),
         }
@@ -123,9 +132,7 @@ impl<P: Process> Context<P> {
 
     /// Passes messages with this name that have no handler on to another actor; the sender stays the original one.
     pub fn delegate(&mut self, name: impl Into<MessageName>, to: Upid) {
-        let mut names = self.names.take().unwrap_or_default();
-        names.delegates.insert(name.into(), to);
-        self.names = OnceCell::from(names);
+        self.change_names(|names| names.delegates.insert(name.into(), to));
     }
 
     /// Sends a protobuf message by its full name. It is delivered at most once and in order; to a runtime that this one is not
@@ -159,8 +166,14 @@ impl<P: Process> Context<P> {
         }
     }
 
-    fn names(&self) -> &Names {
+    fn names(&self) -> &Names<P> {
         self.names.get_or_init(Box::default)
+    }
+
+    fn change_names<R>(&mut self, change: impl FnOnce(&mut Names<P>) -> R) {
+        let mut names = self.names.take().unwrap_or_default();
+        change(&mut names);
+        self.names = OnceCell::from(names);
     }
 
     fn name_of<M: prost::Name>(&self) -> MessageName {
@@ -267,8 +280,7 @@ impl<P: Process> Context<P> {
         handler: impl Fn(&mut P, &mut Context<P>, Request) -> Reply + 'static,
     ) {
         let name = self.routes.add(name, options);
-        let handlers = self.handlers.get_or_insert_default();
-        handlers.insert(name, Rc::new(handler));
+        self.change_names(|names| names.routes.insert(name, Rc::new(handler)));
     }
 
     /// Serves a file, or the files below a directory, at `/<actor id>/<name>`. The empty name serves the actor's own path. Routes
@@ -332,8 +344,8 @@ impl<P: Process> Context<P> {
         if reply.is_closed() && request.method.is_safe() {
             return;
         }
-        let handlers = self.handlers.as_ref();
-        let Some(handler) = handlers.and_then(|all| all.get(&route).cloned()) else {
+        let names = self.names.get();
+        let Some(handler) = names.and_then(|names| names.routes.get(&route).cloned()) else {
             let _ = reply.send(Response::status(http::StatusCode::NOT_FOUND));
             return;
         };
