@@ -2,6 +2,7 @@
 
 mod actor;
 mod builtin;
+pub mod client;
 mod clock;
 mod config;
 mod descriptor;

@@ -36,4 +36,4 @@ pub(crate) use request::{BodySender, split_target};
 pub(crate) use response::{Body, ReplyKind, reason};
 pub(crate) use route::{Found, RouteTable, content_type};
 pub(crate) use serve::{Target, answer, target};
-pub(crate) use stream::StreamReader;
+pub(crate) use stream::{StreamReader, channel as stream_channel};

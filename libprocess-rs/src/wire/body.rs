@@ -1,4 +1,4 @@
-//! Collects the body of one request.
+//! The bodies of requests and responses.
 
 use std::io::Read;
 
@@ -14,12 +14,45 @@ const MAX_CHUNK_LINE_BYTES: usize = 1024;
 /// buffer.
 const COPIED_BODY_BYTES: usize = 16 * 1024;
 
-/// Progress through a body.
+/// Trailers longer than this in all are too long.
+const MAX_TRAILER_BYTES: usize = 16 * 1024;
+
+/// Collects one body.
 #[derive(Debug)]
 pub(super) struct BodyReader {
-    phase: Phase,
+    decoder: Decoder,
     collected: BytesMut,
-    limit: usize,
+}
+
+impl BodyReader {
+    pub(super) fn new(framing: Framing, limit: usize) -> Result<Self, ReadError> {
+        Ok(Self {
+            decoder: Decoder::new(framing, limit)?,
+            collected: BytesMut::new(),
+        })
+    }
+
+    /// Takes what it can from `buffer`; the body once it is complete.
+    pub(super) fn feed(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, ReadError> {
+        loop {
+            // The whole body in one chunk, as libprocess sends it, is not copied twice.
+            match self.decoder.next(buffer, self.collected.is_empty())? {
+                Piece::Data(part) => append(&mut self.collected, part),
+                Piece::Partial => return Ok(None),
+                Piece::End => return Ok(Some(take(&mut self.collected))),
+            }
+        }
+    }
+}
+
+/// Finds the bytes of one body among those that frame it.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    phase: Phase,
+    /// Bytes that the body may still have.
+    allowed: usize,
+    /// Bytes that trailers may still have; none if there must be no trailers.
+    trailers: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -28,10 +61,24 @@ enum Phase {
     ChunkSize,
     Chunk(usize),
     ChunkEnd,
+    Trailers,
+    UntilClose,
     End,
 }
 
-impl BodyReader {
+/// What a decoder has found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// Some bytes of the body, at least one.
+    Data(BytesMut),
+    /// More has to be read.
+    Partial,
+    /// The body is complete.
+    End,
+}
+
+impl Decoder {
+    /// Of a body of at most `limit` bytes. Trailers are an error, as upstream.
     pub(super) fn new(framing: Framing, limit: usize) -> Result<Self, ReadError> {
         let phase = match framing {
             Framing::Length(length) if length > limit => return Err(ReadError::BodyTooLarge),
@@ -40,67 +87,96 @@ impl BodyReader {
         };
         Ok(Self {
             phase,
-            collected: BytesMut::new(),
-            limit,
+            allowed: limit,
+            trailers: None,
         })
     }
 
-    /// Takes what it can from `buffer`; the body once it is complete.
-    pub(super) fn feed(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, ReadError> {
+    /// Of a body of at most `limit` bytes that ends with the connection.
+    pub(super) fn until_close(limit: usize) -> Self {
+        Self {
+            phase: Phase::UntilClose,
+            allowed: limit,
+            trailers: None,
+        }
+    }
+
+    /// Skips trailers.
+    pub(super) fn skipping_trailers(mut self) -> Self {
+        self.trailers = Some(MAX_TRAILER_BYTES);
+        self
+    }
+
+    /// Takes the next bytes of the body from `buffer`. With `whole`, those whose number is declared are left there until all
+    /// of them have arrived.
+    pub(crate) fn next(&mut self, buffer: &mut BytesMut, whole: bool) -> Result<Piece, ReadError> {
         loop {
             match self.phase {
-                Phase::Length(length) => {
-                    return Ok((buffer.len() >= length).then(|| take(buffer, length)));
+                Phase::End | Phase::Length(0) => {
+                    self.phase = Phase::End;
+                    return Ok(Piece::End);
+                }
+                Phase::Length(left) | Phase::Chunk(left) => {
+                    let part = left.min(buffer.len());
+                    if part == 0 || whole && part < left {
+                        return Ok(Piece::Partial);
+                    }
+                    self.phase = match self.phase {
+                        Phase::Length(_) => Phase::Length(left - part),
+                        _ if part == left => Phase::ChunkEnd,
+                        _ => Phase::Chunk(left - part),
+                    };
+                    return Ok(Piece::Data(buffer.split_to(part)));
                 }
                 Phase::ChunkSize => match self.chunk_size(buffer)? {
-                    Some(0) => self.phase = Phase::End,
+                    Some(0) => self.phase = Phase::Trailers,
                     Some(size) => self.phase = Phase::Chunk(size),
-                    None => return Ok(None),
+                    None => return Ok(Piece::Partial),
                 },
-                Phase::Chunk(size) => {
-                    // The whole body in one chunk, as libprocess sends it, is not copied twice.
-                    if self.collected.is_empty() && buffer.len() < size {
-                        return Ok(None);
-                    }
-                    let part = size.min(buffer.len());
-                    self.append(buffer.split_to(part));
-                    if part < size {
-                        self.phase = Phase::Chunk(size - part);
-                        return Ok(None);
-                    }
-                    self.phase = Phase::ChunkEnd;
-                }
                 Phase::ChunkEnd => match end_of_line(buffer)? {
                     true => self.phase = Phase::ChunkSize,
-                    false => return Ok(None),
+                    false => return Ok(Piece::Partial),
                 },
-                Phase::End => {
-                    return Ok(end_of_line(buffer)?.then(|| {
-                        let length = self.collected.len();
-                        take(&mut self.collected, length)
-                    }));
+                Phase::Trailers => match self.trailers(buffer)? {
+                    true => self.phase = Phase::End,
+                    false => return Ok(Piece::Partial),
+                },
+                Phase::UntilClose if buffer.is_empty() => return Ok(Piece::Partial),
+                Phase::UntilClose => {
+                    self.allow(buffer.len())?;
+                    return Ok(Piece::Data(buffer.split()));
                 }
             }
         }
     }
 
-    fn append(&mut self, part: BytesMut) {
-        if self.collected.is_empty() {
-            self.collected = part;
-        } else {
-            self.collected.extend_from_slice(&part);
+    /// The connection has ended, and the buffer is empty: true if that completes the body.
+    pub(crate) fn ends_at_close(&self) -> bool {
+        matches!(self.phase, Phase::UntilClose | Phase::End)
+    }
+
+    /// How many bytes of the body are to come, if that is known.
+    pub(crate) fn remaining(&self) -> Option<usize> {
+        match self.phase {
+            Phase::Length(left) => Some(left),
+            Phase::Trailers | Phase::End => Some(0),
+            _ => None,
         }
     }
 
-    fn chunk_size(&self, buffer: &mut BytesMut) -> Result<Option<usize>, ReadError> {
+    fn allow(&mut self, size: usize) -> Result<(), ReadError> {
+        let left = self.allowed.checked_sub(size);
+        self.allowed = left.ok_or(ReadError::BodyTooLarge)?;
+        Ok(())
+    }
+
+    fn chunk_size(&mut self, buffer: &mut BytesMut) -> Result<Option<usize>, ReadError> {
         // httparse takes as many digits as there are, so a line without end would be parsed again and again.
         let line = buffer.get(..MAX_CHUNK_LINE_BYTES).unwrap_or(buffer);
         match httparse::parse_chunk_size(line) {
             Ok(httparse::Status::Complete((used, size))) => {
                 let size = usize::try_from(size).unwrap_or(usize::MAX);
-                if size.saturating_add(self.collected.len()) > self.limit {
-                    return Err(ReadError::BodyTooLarge);
-                }
+                self.allow(size)?;
                 buffer.advance(used);
                 Ok(Some(size))
             }
@@ -108,15 +184,47 @@ impl BodyReader {
             _ => Err(ReadError::Malformed("malformed chunk size")),
         }
     }
+
+    /// True when the empty line has come that ends a chunked body.
+    fn trailers(&mut self, buffer: &mut BytesMut) -> Result<bool, ReadError> {
+        let Some(allowed) = &mut self.trailers else {
+            return end_of_line(buffer);
+        };
+        loop {
+            let line = match buffer.iter().position(|byte| *byte == b'\n') {
+                Some(newline) => newline + 1,
+                None if buffer.len() > *allowed => return Err(ReadError::HeadTooLarge),
+                None => return Ok(false),
+            };
+            if line > *allowed {
+                return Err(ReadError::HeadTooLarge);
+            }
+            *allowed -= line;
+            if matches!(&buffer.split_to(line)[..], b"\n" | b"\r\n") {
+                return Ok(true);
+            }
+        }
+    }
 }
 
-fn take(buffer: &mut BytesMut, length: usize) -> Bytes {
-    if length <= COPIED_BODY_BYTES {
-        let body = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
-        buffer.advance(length);
-        body
+/// Appends without a copy if there was nothing.
+pub(crate) fn append(collected: &mut BytesMut, part: BytesMut) {
+    if collected.is_empty() {
+        *collected = part;
     } else {
-        buffer.split_to(length).freeze()
+        collected.extend_from_slice(&part);
+    }
+}
+
+/// What was collected, cut loose from the read buffer if it is small.
+pub(crate) fn take(collected: &mut BytesMut) -> Bytes {
+    match collected.len() <= COPIED_BODY_BYTES {
+        true => {
+            let body = Bytes::copy_from_slice(collected);
+            collected.clear();
+            body
+        }
+        false => collected.split().freeze(),
     }
 }
 

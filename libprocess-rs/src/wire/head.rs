@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::ReadError;
 
 /// More headers than this are too many.
-const MAX_HEADERS: usize = 128;
+pub(super) const MAX_HEADERS: usize = 128;
 
-/// How the body of a request is delimited.
+/// How a body says where it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
     Length(usize),
@@ -160,30 +160,8 @@ impl<'b> Head<'_, 'b> {
             .is_some_and(|value| value.trim_ascii() == b"gzip")
     }
 
-    /// Ambiguous framing is refused: what follows it could be taken for another request.
     pub(super) fn framing(&self) -> Result<Framing, ReadError> {
-        let mut length = None;
-        let mut chunked = false;
-        for header in self.headers {
-            let value = header.value.trim_ascii();
-            if header.name.eq_ignore_ascii_case("Transfer-Encoding") {
-                if !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(ReadError::Malformed("unknown transfer encoding"));
-                }
-                chunked = true;
-            } else if header.name.eq_ignore_ascii_case("Content-Length") {
-                let parsed = parse_length(value)?;
-                if length.is_some_and(|length| length != parsed) {
-                    return Err(ReadError::Malformed("contradicting content lengths"));
-                }
-                length = Some(parsed);
-            }
-        }
-        match (chunked, length) {
-            (true, Some(_)) => Err(ReadError::Malformed("both chunked and content length")),
-            (true, None) => Ok(Framing::Chunked),
-            (false, length) => Ok(Framing::Length(length.unwrap_or(0))),
-        }
+        Ok(declared_framing(self.headers)?.unwrap_or(Framing::Length(0)))
     }
 
     pub(super) fn parsed_method(&self) -> Result<Method, ReadError> {
@@ -192,16 +170,49 @@ impl<'b> Head<'_, 'b> {
     }
 
     pub(super) fn header_map(&self) -> Result<HeaderMap, ReadError> {
-        let mut map = HeaderMap::with_capacity(self.headers.len());
-        for header in self.headers {
-            let name = HeaderName::from_bytes(header.name.as_bytes())
-                .map_err(|_| ReadError::Malformed("malformed header name"))?;
-            let value = HeaderValue::from_bytes(header.value)
-                .map_err(|_| ReadError::Malformed("malformed header value"))?;
-            map.append(name, value);
-        }
-        Ok(map)
+        header_map(self.headers)
     }
+}
+
+/// What the headers say about the length of the body. Ambiguous framing is refused: what follows it could be taken for another
+/// request.
+pub(super) fn declared_framing(
+    headers: &[httparse::Header<'_>],
+) -> Result<Option<Framing>, ReadError> {
+    let mut length = None;
+    let mut chunked = false;
+    for header in headers {
+        let value = header.value.trim_ascii();
+        if header.name.eq_ignore_ascii_case("Transfer-Encoding") {
+            if !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(ReadError::Malformed("unknown transfer encoding"));
+            }
+            chunked = true;
+        } else if header.name.eq_ignore_ascii_case("Content-Length") {
+            let parsed = parse_length(value)?;
+            if length.is_some_and(|length| length != parsed) {
+                return Err(ReadError::Malformed("contradicting content lengths"));
+            }
+            length = Some(parsed);
+        }
+    }
+    match (chunked, length) {
+        (true, Some(_)) => Err(ReadError::Malformed("both chunked and content length")),
+        (true, None) => Ok(Some(Framing::Chunked)),
+        (false, length) => Ok(length.map(Framing::Length)),
+    }
+}
+
+pub(super) fn header_map(headers: &[httparse::Header<'_>]) -> Result<HeaderMap, ReadError> {
+    let mut map = HeaderMap::with_capacity(headers.len());
+    for header in headers {
+        let name = HeaderName::from_bytes(header.name.as_bytes())
+            .map_err(|_| ReadError::Malformed("malformed header name"))?;
+        let value = HeaderValue::from_bytes(header.value)
+            .map_err(|_| ReadError::Malformed("malformed header value"))?;
+        map.append(name, value);
+    }
+    Ok(map)
 }
 
 fn parse_length(value: &[u8]) -> Result<usize, ReadError> {

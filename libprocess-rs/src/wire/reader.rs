@@ -54,9 +54,9 @@ pub(crate) enum Item {
 pub(crate) enum ReadError {
     #[error("{0}")]
     Malformed(&'static str),
-    #[error("request head too large")]
+    #[error("head too large")]
     HeadTooLarge,
-    #[error("request body too large")]
+    #[error("body too large")]
     BodyTooLarge,
 }
 

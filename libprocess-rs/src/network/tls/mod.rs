@@ -76,7 +76,7 @@ pub(crate) enum HandshakeError {
 /// Both sides of TLS, ready for use.
 pub(crate) struct Tls {
     pub(super) server: TlsServer,
-    pub(super) client: TlsClient,
+    pub(crate) client: TlsClient,
     /// Whether a connection may do without.
     pub(super) support_downgrade: bool,
 }
