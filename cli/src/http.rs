@@ -1,13 +1,14 @@
-//! A small HTTP client: GET over one kept connection.
+//! GET from one server, over one kept connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use http::{HeaderMap, StatusCode, header};
+use libprocess::client::{
+    self, ClientConfig, Connection, EnvironmentError, Request, Url, UrlError,
+};
+use libprocess::{Clock, TcpTransport};
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -15,43 +16,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a server may take to answer.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The largest answer that is read: the state of a very large cluster.
-const MAX_BODY_BYTES: usize = 1 << 30;
-
 /// How often a request is redirected.
 const MAX_REDIRECTS: usize = 4;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
-    /// Nothing listens there, or the name is unknown.
-    #[error("cannot connect to {authority}: {source}")]
-    Connect {
-        authority: String,
-        source: std::io::Error,
-    },
-    /// The server took too long.
-    #[error("{authority} does not answer within {} seconds", .after.as_secs())]
-    Timeout { authority: String, after: Duration },
-    /// What listens there does not speak HTTP, or hung up.
-    #[error("{authority} does not answer over HTTP: {source}")]
-    Protocol {
-        authority: String,
-        source: hyper::Error,
-    },
-    /// The answer breaks off, or is too large.
-    #[error("cannot read the answer of {authority}: {reason}")]
-    Body { authority: String, reason: String },
-    /// The path cannot be asked for.
-    #[error("cannot ask {authority} for '{path}': {source}")]
-    Path {
-        authority: String,
-        path: String,
-        source: http::Error,
-    },
+    /// The server cannot be asked, or does not answer.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// The server has no such name, or the path cannot be asked for.
+    #[error(transparent)]
+    Url(#[from] UrlError),
     /// The server sends us on for ever.
-    #[error("{authority} redirects too often")]
-    Redirects { authority: String },
+    #[error("{server} redirects too often")]
+    Redirects { server: String },
 }
 
 /// An answer, read to its end.
@@ -62,162 +41,112 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
+/// Asks the servers of a cluster: by HTTPS if the environment says that it speaks TLS.
+#[derive(Debug, Clone)]
+pub(crate) struct Http(client::Client);
+
+impl Http {
+    /// As the `LIBPROCESS_SSL_*` environment variables say.
+    pub(crate) fn from_env() -> Result<Self, EnvironmentError> {
+        client::Client::from_env(Clock::system()).map(Self::new)
+    }
+
+    /// By HTTP, whatever the environment says: for the cluster inside this process.
+    pub(crate) fn plain() -> Self {
+        let transport = Arc::new(TcpTransport::default());
+        Self::new(client::Client::standalone(transport, Clock::system()))
+    }
+
+    fn new(client: client::Client) -> Self {
+        Self(client.with_config(ClientConfig {
+            connect_timeout: CONNECT_TIMEOUT,
+            response_timeout: Some(RESPONSE_TIMEOUT),
+            idle_timeout: Some(RESPONSE_TIMEOUT),
+            ..ClientConfig::default()
+        }))
+    }
+
+    /// A client of the server at `authority`, `host:port`. It connects when it is used.
+    pub(crate) fn at(&self, authority: &str) -> Result<Client, HttpError> {
+        Ok(Client {
+            server: self.0.url(authority, "/")?,
+            http: self.clone(),
+            connection: None,
+        })
+    }
+}
+
 /// A client of one server.
+#[derive(Debug)]
 pub(crate) struct Client {
-    authority: String,
-    connection: Option<SendRequest<Empty<Bytes>>>,
+    http: Http,
+    server: Url,
+    connection: Option<Connection>,
 }
 
 impl Client {
-    /// A client of the server at `authority`, `host:port`. It connects when it is used.
-    pub(crate) fn new(authority: impl Into<String>) -> Self {
-        Client {
-            authority: authority.into(),
-            connection: None,
-        }
+    /// The server that is asked, `host:port`.
+    pub(crate) fn authority(&self) -> String {
+        self.server.endpoint().host_header()
     }
 
-    /// The server that is asked.
-    pub(crate) fn authority(&self) -> &str {
-        &self.authority
+    /// The means to ask other servers.
+    pub(crate) fn http(&self) -> &Http {
+        &self.http
     }
 
     /// Asks for `path`, which may have a query; follows redirects, to other servers too.
     pub(crate) async fn get(&mut self, path: &str) -> Result<Answer, HttpError> {
-        let mut path = path.to_owned();
+        let mut url = self.server.at(path)?;
         for _ in 0..=MAX_REDIRECTS {
-            let answer = self.get_once(&path).await?;
+            let answer = self.get_once(&url).await?;
             let location = answer.headers.get(header::LOCATION);
             let location = location.and_then(|location| location.to_str().ok());
             match (answer.status.is_redirection(), location) {
-                (true, Some(location)) => path = self.follow(location, &path),
+                (true, Some(location)) => url = self.follow(&url, location)?,
                 _ => return Ok(answer),
             }
         }
         Err(HttpError::Redirects {
-            authority: self.authority.clone(),
+            server: self.authority(),
         })
     }
 
-    /// Turns to the server that `location` names; the path to ask it for.
-    fn follow(&mut self, location: &str, path: &str) -> String {
-        let without_scheme = location.trim_start_matches("http:");
-        let Some(rest) = without_scheme.strip_prefix("//") else {
-            return location.to_owned();
-        };
-        let (authority, new_path) = match rest.find('/') {
-            Some(slash) => rest.split_at(slash),
-            None => (rest, path),
-        };
-        if authority != self.authority {
-            *self = Client::new(authority);
+    /// Turns to the server that `location` names; what to ask it for, which is the same if only the server is named.
+    fn follow(&mut self, url: &Url, location: &str) -> Result<Url, UrlError> {
+        let next = url.redirected(location)?;
+        if next.endpoint() != self.server.endpoint() {
+            self.server = next.at("/")?;
+            self.connection = None;
         }
-        new_path.to_owned()
-    }
-
-    async fn get_once(&mut self, path: &str) -> Result<Answer, HttpError> {
-        let work = self.exchange(path);
-        match tokio::time::timeout(RESPONSE_TIMEOUT, work).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.connection = None;
-                Err(HttpError::Timeout {
-                    authority: self.authority.clone(),
-                    after: RESPONSE_TIMEOUT,
-                })
-            }
+        match next.target() {
+            "/" => next.at(url.target()),
+            _ => Ok(next),
         }
     }
 
-    async fn exchange(&mut self, path: &str) -> Result<Answer, HttpError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) if !connection.is_closed() => connection,
-            _ => self.connect().await?,
+    async fn get_once(&mut self, url: &Url) -> Result<Answer, HttpError> {
+        let kept = match &self.connection {
+            Some(kept) => Some(kept.send(Request::get(url)).await),
+            None => None,
         };
-        let response = match connection.send_request(self.request(path)?).await {
-            // The server closed a connection that it had kept open for us: ask once more.
-            Err(error) if error.is_canceled() || error.is_closed() => {
-                connection = self.connect().await?;
-                connection.send_request(self.request(path)?).await
+        let answer = match kept {
+            // Reading again does no harm, whether or not the server saw the request before it closed the connection.
+            Some(Err(client::Error::NotAnswered { .. })) | None => {
+                let connection = self.http.0.connect(url).await?;
+                let answer = connection.send(Request::get(url)).await;
+                self.connection = Some(connection);
+                answer?
             }
-            response => response,
+            Some(answer) => answer?,
         };
-        let response = response.map_err(|source| self.protocol(source))?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_BODY_BYTES).collect().await;
-        let body = body.map_err(|error| HttpError::Body {
-            authority: self.authority.clone(),
-            reason: if error.is::<LengthLimitError>() {
-                format!("it has more than {MAX_BODY_BYTES} bytes")
-            } else {
-                error.to_string()
-            },
-        })?;
-        // Ready again once the body is read to its end.
-        self.connection = Some(connection);
+        let (head, body) = answer.into_parts();
         Ok(Answer {
             status: head.status,
             headers: head.headers,
-            body: body.to_bytes(),
+            body,
         })
     }
-
-    fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, HttpError> {
-        Request::get(path)
-            .header(header::HOST, &self.authority)
-            .body(Empty::new())
-            .map_err(|source| HttpError::Path {
-                authority: self.authority.clone(),
-                path: path.to_owned(),
-                source,
-            })
-    }
-
-    async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, HttpError> {
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.authority));
-        let stream = match connected.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(source)) => {
-                return Err(HttpError::Connect {
-                    authority: self.authority.clone(),
-                    source,
-                });
-            }
-            Err(_) => {
-                return Err(HttpError::Timeout {
-                    authority: self.authority.clone(),
-                    after: CONNECT_TIMEOUT,
-                });
-            }
-        };
-        let handshake = handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = handshake.map_err(|source| self.protocol(source))?;
-        tokio::spawn(async move {
-            // An error of the connection is also that of the request on it.
-            let _ = connection.await;
-        });
-        Ok(sender)
-    }
-
-    fn protocol(&self, source: hyper::Error) -> HttpError {
-        HttpError::Protocol {
-            authority: self.authority.clone(),
-            source,
-        }
-    }
-}
-
-/// `text` as the value of a query parameter.
-pub(crate) fn query_value(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
@@ -241,6 +170,10 @@ mod tests {
         authority
     }
 
+    fn client(authority: &str) -> Client {
+        Http::plain().at(authority).unwrap()
+    }
+
     fn ok(body: &str) -> String {
         format!(
             "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
@@ -255,7 +188,7 @@ mod tests {
     #[tokio::test]
     async fn asks_again_when_a_kept_connection_was_closed() {
         let authority = serve(vec![ok("one"), ok("two")]).await;
-        let mut client = Client::new(authority);
+        let mut client = client(&authority);
         assert_eq!(client.get("/a").await.unwrap().body, "one");
         assert_eq!(client.get("/b").await.unwrap().body, "two");
     }
@@ -265,7 +198,7 @@ mod tests {
         async fn check(location: impl Fn(&str) -> String) {
             let leader = serve(vec![ok("leader")]).await;
             let other = serve(vec![moved(&location(&leader))]).await;
-            let mut client = Client::new(other);
+            let mut client = client(&other);
             assert_eq!(client.get("/state").await.unwrap().body, "leader");
             assert_eq!(client.authority(), leader);
         }
@@ -277,30 +210,24 @@ mod tests {
     #[tokio::test]
     async fn gives_up_on_circles() {
         let authority = serve(vec![moved("/x"); 9]).await;
-        let error = Client::new(authority).get("/x").await.unwrap_err();
+        let error = client(&authority).get("/x").await.unwrap_err();
         assert!(matches!(error, HttpError::Redirects { .. }), "{error}");
     }
 
     #[tokio::test]
     async fn says_who_does_not_answer() {
-        let error = Client::new("127.0.0.1:1").get("/").await.unwrap_err();
+        let error = client("127.0.0.1:1").get("/").await.unwrap_err();
         assert!(
             error
                 .to_string()
-                .starts_with("cannot connect to 127.0.0.1:1: "),
+                .starts_with("failed to connect to http://127.0.0.1:1: "),
             "{error}"
         );
         let authority = serve(vec!["SSH-2.0-server\r\n".to_owned()]).await;
-        let error = Client::new(authority.clone()).get("/").await.unwrap_err();
-        let expected = format!("{authority} does not answer over HTTP: ");
-        assert!(error.to_string().starts_with(&expected), "{error}");
-    }
-
-    #[test]
-    fn encodes_queries() {
-        let check = |text: &str, expected: &str| assert_eq!(query_value(text), expected);
-        check("/a-b_c.d~0", "/a-b_c.d~0");
-        check("a b&c=d?", "a%20b%26c%3Dd%3F");
-        check("ü", "%C3%BC");
+        let error = client(&authority).get("/").await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "GET / not answered: the server sent a bad response: incomplete head"
+        );
     }
 }

@@ -9,7 +9,7 @@ use mesos::proto::MasterInfo;
 use tokio::runtime::Handle;
 
 use crate::config::MasterChoice;
-use crate::http::{Answer, Client};
+use crate::http::{Answer, Client, Http};
 
 /// How long an election may take before we give up on it.
 const DETECTION_TIMEOUT: Duration = Duration::from_secs(15);
@@ -38,7 +38,7 @@ pub(crate) async fn find(choice: &MasterChoice) -> anyhow::Result<Client> {
     };
     let authority =
         authority(&leader).with_context(|| format!("{choice}: a master without port"))?;
-    let mut client = Client::new(authority);
+    let mut client = Http::from_env()?.at(&authority)?;
     check_is_master(choice, &mut client).await?;
     Ok(client)
 }

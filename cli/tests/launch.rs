@@ -189,7 +189,7 @@ fn mistakes_are_told_in_one_line() {
     let unreachable = format!("--master={}", common::closed_port());
     check(
         &["launch", &unreachable, "--command=true"],
-        &["--master", "cannot connect", "refused"],
+        &["--master", "failed to connect", "refused"],
     );
     check(
         &["launch", "--master=here", "--command=true"],
@@ -199,8 +199,8 @@ fn mistakes_are_told_in_one_line() {
         &["launch", "--master=zk://", "--command=true"],
         &["--master", "'zk://'"],
     );
-    check(&["ps", &unreachable], &["--master", "cannot connect"]);
-    check(&["state", &unreachable], &["--master", "cannot connect"]);
+    check(&["ps", &unreachable], &["--master", "failed to connect"]);
+    check(&["state", &unreachable], &["--master", "failed to connect"]);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn an_address_that_is_no_master() {
         "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
         &["no Mesos master", "404"],
     );
-    check("220 smtp.example.org ESMTP\r\n", &["over HTTP"]);
+    check("220 smtp.example.org ESMTP\r\n", &["bad response"]);
 }
 
 #[test]
@@ -232,5 +232,5 @@ fn the_environment_names_the_master() {
     let sandbox = Sandbox::new();
     let mut ps = sandbox.command(&["ps"]);
     ps.env("MESOS_MASTER", common::closed_port());
-    common::end(ps).assert_error(&["MESOS_MASTER", "cannot connect"]);
+    common::end(ps).assert_error(&["MESOS_MASTER", "failed to connect"]);
 }

@@ -5,11 +5,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use http::StatusCode;
+use libprocess::client::percent_encode;
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 use tokio::sync::watch;
 
-use crate::http::{Client, HttpError, query_value};
+use crate::http::{Client, HttpError};
 
 /// How much is asked for at once; agents give at most this.
 const MAX_CHUNK_BYTES: u64 = 64 * 1024;
@@ -55,10 +56,10 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Will follow the file that the agent at `authority` knows as `path`.
-    pub(crate) fn new(authority: &str, path: String) -> Self {
+    /// Will follow the file that the agent asked by `client` knows as `path`.
+    pub(crate) fn new(client: Client, path: String) -> Self {
         Follower {
-            client: Client::new(authority),
+            client,
             path,
             offset: 0,
         }
@@ -102,7 +103,7 @@ impl Follower {
 
     /// What follows the part that was read already; `None` when there is no such file (yet).
     async fn read(&mut self) -> Result<Option<Vec<u8>>, FollowError> {
-        let path = query_value(&self.path);
+        let path = percent_encode(&self.path);
         let offset = self.offset;
         let request = format!("/files/read?path={path}&offset={offset}&length={MAX_CHUNK_BYTES}");
         let answer = self.client.get(&request).await;
@@ -116,7 +117,7 @@ impl Follower {
             status => {
                 return Err(FollowError::Refused {
                     path: self.path.clone(),
-                    authority: self.client.authority().to_owned(),
+                    authority: self.client.authority(),
                     status,
                     reason: String::from_utf8_lossy(&answer.body).trim().to_owned(),
                 });
@@ -125,7 +126,7 @@ impl Follower {
         let piece: Piece =
             serde_json::from_slice(&answer.body).map_err(|source| FollowError::Garbled {
                 path: self.path.clone(),
-                authority: self.client.authority().to_owned(),
+                authority: self.client.authority(),
                 source,
             })?;
         Ok(Some(piece.data))

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::args::LaunchArgs;
 use crate::cluster::{self, Cluster};
+use crate::http::Http;
 use crate::{config, leader};
 
 use output::Output;
@@ -37,12 +38,21 @@ pub(crate) async fn launch(args: LaunchArgs) -> anyhow::Result<u8> {
         Some(choice) => {
             let client = leader::find(&choice).await?;
             tracing::debug!("the leading master is at {}", client.authority());
-            run_task(&args, &choice.address, None, output, signals).await
+            let http = client.http().clone();
+            run_task(&args, &choice.address, None, http, output, signals).await
         }
         None => {
             let cluster = Cluster::start()?;
             let master = cluster.master();
-            let code = run_task(&args, &master, Some(&cluster), output, signals).await;
+            let code = run_task(
+                &args,
+                &master,
+                Some(&cluster),
+                Http::plain(),
+                output,
+                signals,
+            )
+            .await;
             let closed = cluster.shutdown();
             let code = code?;
             closed?;
@@ -55,6 +65,7 @@ async fn run_task(
     args: &LaunchArgs,
     master: &str,
     cluster: Option<&Cluster>,
+    http: Http,
     output: Output,
     signals: run::Signals,
 ) -> anyhow::Result<u8> {
@@ -78,7 +89,14 @@ async fn run_task(
     }
     let driver = builder.build();
     driver.start();
-    let run = Run::new(task, resources, driver.clone(), cluster.is_some(), output);
+    let run = Run::new(
+        task,
+        resources,
+        driver.clone(),
+        cluster.is_some(),
+        http,
+        output,
+    );
     let code = run.until_done(news, signals).await;
     driver.stop(false);
     driver.wait().await;

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::follow::{FollowError, Follower};
 use super::output::Output;
+use crate::http::Http;
 
 /// The exit status of a program that was ended by a signal is this more than its number.
 const SIGNAL_BASE: u8 = 128;
@@ -61,6 +62,7 @@ pub(crate) struct Run {
     resources: Resources,
     driver: SchedulerDriver,
     embedded: bool,
+    http: Http,
     output: Output,
     framework_id: FrameworkId,
     offer: Option<Offer>,
@@ -78,6 +80,7 @@ impl Run {
         resources: Resources,
         driver: SchedulerDriver,
         embedded: bool,
+        http: Http,
         output: Output,
     ) -> Self {
         Run {
@@ -85,6 +88,7 @@ impl Run {
             resources,
             driver,
             embedded,
+            http,
             output,
             framework_id: FrameworkId::default(),
             offer: None,
@@ -175,8 +179,16 @@ impl Run {
             "/frameworks/{}/executors/{}/runs/latest",
             self.framework_id.value, self.task.task_id.value
         );
-        let stdout = Follower::new(&authority, format!("{sandbox}/stdout"));
-        let stderr = Follower::new(&authority, format!("{sandbox}/stderr"));
+        let (stdout, stderr) = match (self.http.at(&authority), self.http.at(&authority)) {
+            (Ok(stdout), Ok(stderr)) => (stdout, stderr),
+            (Err(error), _) | (_, Err(error)) => {
+                let problem = format!("cannot show the output: {error}");
+                self.output.problem(&problem);
+                return;
+            }
+        };
+        let stdout = Follower::new(stdout, format!("{sandbox}/stdout"));
+        let stderr = Follower::new(stderr, format!("{sandbox}/stderr"));
         self.followers
             .spawn(stdout.follow(io::stdout(), self.ended.subscribe()));
         self.followers

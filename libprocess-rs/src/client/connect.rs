@@ -25,6 +25,10 @@ impl Dialer {
         self.tls = Some(Arc::new(tls));
     }
 
+    pub(super) fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     pub(super) async fn dial(&self, endpoint: &Endpoint) -> io::Result<Box<dyn ByteStream>> {
         let (host, port, tls) = match endpoint {
             Endpoint::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),

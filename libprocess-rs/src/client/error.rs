@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Endpoint;
 use crate::wire::ReadError;
+use crate::{ConfigError, TlsError};
 
 /// Why a request has no response, or not all of it. `request` is its method and path.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,17 @@ pub enum Error {
         /// The server.
         endpoint: Endpoint,
     },
+}
+
+/// Why a client could not be set up [from the environment](super::Client::from_env).
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    /// A variable has a bad value.
+    #[error(transparent)]
+    Variable(#[from] ConfigError),
+    /// A file that a variable names cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Why a connection ended.

@@ -44,7 +44,7 @@ mod url;
 
 pub use body::Body;
 pub use connection::Connection;
-pub use error::{Disconnect, Disconnected, Error};
+pub use error::{Disconnect, Disconnected, EnvironmentError, Error};
 pub use request::Request;
 pub use url::{Endpoint, Url, UrlError, percent_encode};
 
@@ -58,7 +58,7 @@ use http::Response;
 use tokio::sync::oneshot;
 
 use crate::network::{ByteStream, Tls, Transport};
-use crate::{Clock, Counter, Metrics, Runtime, TlsConfig, TlsError, runtime};
+use crate::{Clock, Counter, Metrics, Runtime, RuntimeConfig, TlsConfig, TlsError, runtime};
 use connect::Dialer;
 use exchange::Shared;
 
@@ -151,8 +151,8 @@ impl Counters {
 }
 
 impl Client {
-    /// A client over the transport of a runtime, with its clock, metrics and, if it has that, TLS for `https` URLs. Connections are served on the network threads of
-    /// the runtime, whatever thread they are used on, and end when it shuts down.
+    /// A client over the transport of a runtime, with its clock, metrics and, if it has that, TLS for `https` URLs. Connections
+    /// are served on the network threads of the runtime, whatever thread they are used on, and end when it shuts down.
     pub fn new(runtime: &Runtime) -> Self {
         let inner = runtime.inner();
         let connector = &inner.connector;
@@ -175,6 +175,33 @@ impl Client {
             counters: Counters::default(),
             threads: Threads::Current,
         }
+    }
+
+    /// A [standalone](Self::standalone) client over TCP, with TLS if the `LIBPROCESS_SSL_` variables of the environment switch
+    /// that on.
+    ///
+    /// # Errors
+    /// A variable, or a file that one names, cannot be used.
+    pub fn from_env(clock: Clock) -> Result<Self, EnvironmentError> {
+        let config = RuntimeConfig::from_env()?;
+        let client = Self::standalone(config.transport, clock);
+        Ok(match &config.tls {
+            Some(tls) => client.with_tls(tls)?,
+            None => client,
+        })
+    }
+
+    /// The URL of a path, with its query, at the server `authority`, which is `host:port`: of scheme `https` if this client has
+    /// TLS, else `http`.
+    ///
+    /// # Errors
+    /// The parts do not make a URL.
+    pub fn url(&self, authority: &str, target: &str) -> Result<Url, UrlError> {
+        let scheme = match self.dialer.has_tls() {
+            true => "https",
+            false => "http",
+        };
+        format!("{scheme}://{authority}{target}").parse()
     }
 
     /// The same client with other settings.

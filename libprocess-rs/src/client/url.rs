@@ -110,6 +110,22 @@ impl Url {
         Self::new(self.endpoint.clone(), target)
     }
 
+    /// The URL that a `Location` header in the response to this one names: a whole URL, one without scheme (`//host:port/path`),
+    /// or a path of the same server.
+    ///
+    /// # Errors
+    /// It is none of these.
+    pub fn redirected(&self, location: &str) -> Result<Self, UrlError> {
+        if !location.starts_with('/') {
+            return location.parse();
+        }
+        match (location.strip_prefix("//"), &self.endpoint) {
+            (None, _) => self.at(location),
+            (Some(rest), Endpoint::Tcp { tls: true, .. }) => format!("https://{rest}").parse(),
+            (Some(rest), _) => format!("http://{rest}").parse(),
+        }
+    }
+
     /// Appends a pair to the query, percent-encoded.
     pub fn query(mut self, key: &str, value: &str) -> Self {
         self.target.push(match self.target.contains('?') {
@@ -258,6 +274,24 @@ pub fn percent_encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn redirects_lead_elsewhere() {
+        let check = |from: &str, location: &str, expected: Option<&str>| {
+            let url = from.parse::<Url>().unwrap().redirected(location);
+            let url = url.ok().map(|url| url.to_string());
+            assert_eq!(url.as_deref(), expected, "{location}");
+        };
+        let check_plain = |location, expected| check("http://a:1/x?y", location, expected);
+        check_plain("//b:2/z", Some("http://b:2/z"));
+        check_plain("//b:2", Some("http://b:2/"));
+        check_plain("https://b:2/z", Some("https://b:2/z"));
+        check_plain("/z?q", Some("http://a:1/z?q"));
+        check_plain("z", None);
+        check_plain("//", None);
+        check_plain("", None);
+        check("https://a:1/x", "//b:2/z", Some("https://b:2/z"));
+    }
 
     fn parse(text: &str) -> Result<Url, UrlError> {
         text.parse()

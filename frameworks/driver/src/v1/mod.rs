@@ -50,6 +50,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use libprocess::Clock;
+use libprocess::client::{EnvironmentError, Url};
 use mesos::detector::{DetectorError, MasterDetector};
 use mesos::media::ContentType;
 use mesos::proto::v1::scheduler::{Call, Event, OfferConstraints};
@@ -58,7 +59,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-pub use request::HttpError;
+pub use libprocess::client::Error as HttpError;
 use subscription::Subscription;
 
 /// How long the client's session with ZooKeeper survives a lost connection.
@@ -154,10 +155,21 @@ pub enum CallError {
     },
 }
 
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address of the master makes no sense.
+    #[error(transparent)]
+    Master(#[from] DetectorError),
+    /// The `LIBPROCESS_*` environment variables, or the files that they name, cannot be used.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+}
+
 /// Where calls go at the moment.
 #[derive(Debug, Clone)]
 struct Session {
-    authority: String,
+    master: Url,
     stream_id: String,
     framework_id: FrameworkId,
 }
@@ -165,6 +177,7 @@ struct Session {
 /// What client and subscription share.
 #[derive(Debug)]
 struct Shared {
+    http: libprocess::client::Client,
     content_type: ContentType,
     session: Mutex<Option<Session>>,
 }
@@ -201,18 +214,18 @@ impl Client {
         let body = self.shared.content_type.encode(&call);
         let answer = requester
             .post(
-                &session.authority,
+                &session.master,
                 self.shared.content_type,
                 &session.stream_id,
                 body,
             )
             .await?;
-        if answer.status.is_success() {
+        if answer.status().is_success() {
             return Ok(());
         }
         Err(CallError::Refused {
-            status: answer.status,
-            reason: answer.text(),
+            status: answer.status(),
+            reason: request::text(answer.body()),
         })
     }
 
@@ -224,13 +237,17 @@ impl Client {
 
 /// Subscribes, for as long as the events are kept. To be called on a tokio runtime.
 ///
+/// TLS is used if the `LIBPROCESS_SSL_*` environment variables switch it on.
+///
 /// # Errors
-/// When the address of the master makes no sense. That nobody answers there is no error: the client
-/// keeps trying.
-pub fn connect(config: Config) -> Result<(Client, Events), DetectorError> {
+/// See [`ConnectError`]. That nobody answers is no error: the client keeps trying.
+pub fn connect(config: Config) -> Result<(Client, Events), ConnectError> {
     let handle = Handle::current();
     let detector = MasterDetector::create(&config.master, ZOOKEEPER_SESSION_TIMEOUT, &handle)?;
+    let http = request::client(config.clock.clone())?;
+    let requester = request::Requester::new(http.clone());
     let shared = Arc::new(Shared {
+        http,
         content_type: config.content_type,
         session: Mutex::new(None),
     });
@@ -239,7 +256,7 @@ pub fn connect(config: Config) -> Result<(Client, Events), DetectorError> {
     let task = handle.spawn(subscription.run()).abort_handle();
     let client = Client {
         shared,
-        requester: Arc::default(),
+        requester: Arc::new(tokio::sync::Mutex::new(requester)),
     };
     Ok((client, Events { receiver, task }))
 }

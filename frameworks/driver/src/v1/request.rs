@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use http::header::ACCEPT;
+use http::{HeaderMap, Response};
+use libprocess::Clock;
+use libprocess::client::{
+    Body, Client, ClientConfig, Connection, EnvironmentError, Error, Request, Url,
+};
 use mesos::media::ContentType;
-use tokio::net::TcpStream;
 
 /// Where masters have the scheduler API.
-const PATH: &str = "/master/api/v1/scheduler";
+pub(crate) const PATH: &str = "/master/api/v1/scheduler";
 
 /// Names the subscription that a call is made for.
 pub(crate) const STREAM_ID: &str = "Mesos-Stream-Id";
@@ -23,105 +23,77 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer to a call, or to a SUBSCRIBE that is refused.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
-/// Why a master could not be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// Nobody listens, or the name is unknown.
-    #[error("cannot connect to {authority}: {source}")]
-    Connect {
-        /// `host:port`.
-        authority: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// No answer in time.
-    #[error("{authority} does not answer in time")]
-    Timeout {
-        /// `host:port`.
-        authority: String,
-    },
-    /// The connection broke, or the other side does not speak HTTP.
-    #[error("no answer from {authority}: {source}")]
-    Exchange {
-        /// `host:port`.
-        authority: String,
-        /// What is wrong.
-        source: hyper::Error,
-    },
-    /// A request cannot be made of it.
-    #[error("cannot ask {authority}: {source}")]
-    Request {
-        /// `host:port`.
-        authority: String,
-        /// What is wrong.
-        source: http::Error,
-    },
+/// A client that asks masters, by HTTPS if the environment says that the cluster speaks TLS.
+pub(crate) fn client(clock: Clock) -> Result<Client, EnvironmentError> {
+    let config = ClientConfig {
+        connect_timeout: TIMEOUT,
+        response_timeout: Some(TIMEOUT),
+        max_body_bytes: MAX_ANSWER_BYTES,
+        ..ClientConfig::default()
+    };
+    Ok(Client::from_env(clock)?.with_config(config))
 }
 
-/// The answer to a call, read to its end.
+/// Makes calls over one connection that is kept.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    body: Bytes,
-}
-
-impl Answer {
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).trim().to_owned()
-    }
-}
-
-/// One kept connection for calls.
-#[derive(Debug, Default)]
 pub(crate) struct Requester {
-    connection: Option<(String, SendRequest<Full<Bytes>>)>,
+    client: Client,
+    connection: Option<Connection>,
 }
 
 impl Requester {
-    /// Posts a call to the master at `authority`.
+    pub(crate) fn new(client: Client) -> Self {
+        Requester {
+            client,
+            connection: None,
+        }
+    }
+
+    /// Posts a call to the master at `url`.
     pub(crate) async fn post(
         &mut self,
-        authority: &str,
+        url: &Url,
         content_type: ContentType,
         stream_id: &str,
         body: Bytes,
-    ) -> Result<Answer, HttpError> {
-        let kept = self.connection.take();
-        let kept = kept.filter(|(to, connection)| to == authority && !connection.is_closed());
-        let mut connection = match kept {
-            Some((_, connection)) => connection,
-            None => connect(authority).await?,
-        };
-        let request = request(authority, content_type, Some(stream_id), body)?;
-        let exchange = async {
-            let response = connection.send_request(request).await?;
-            let status = response.status();
-            Ok((status, read(response).await))
-        };
-        let (status, body) = within(authority, exchange).await?;
-        self.connection = Some((authority.to_owned(), connection));
-        Ok(Answer { status, body })
+    ) -> Result<Response<Bytes>, Error> {
+        let request = || request(url, content_type, body.clone()).header(STREAM_ID, stream_id);
+        if let Some(kept) = &self.connection
+            && kept.endpoint() == url.endpoint()
+        {
+            match kept.send(request()).await {
+                // The master had closed it, and has seen nothing of the call.
+                Err(Error::NotAnswered { sent: false, .. }) => {}
+                answer => return answer,
+            }
+        }
+        let connection = self.client.connect(url).await?;
+        let answer = connection.send(request()).await;
+        self.connection = Some(connection);
+        answer
     }
 }
 
 /// Posts a SUBSCRIBE on a connection of its own; the head of the answer, and its body to come.
 pub(crate) async fn subscribe(
-    authority: &str,
+    client: &Client,
+    url: &Url,
     content_type: ContentType,
     body: Bytes,
-) -> Result<Response<Incoming>, HttpError> {
-    let mut connection = connect(authority).await?;
-    let request = request(authority, content_type, None, body)?;
-    within(authority, connection.send_request(request)).await
+) -> Result<Response<Body>, Error> {
+    let connection = client.connect(url).await?;
+    connection.stream(request(url, content_type, body)).await
 }
 
-/// The body of an answer that is not a stream, as far as it is any good.
-pub(crate) async fn read(response: Response<Incoming>) -> Bytes {
-    let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
-    body.collect()
-        .await
-        .map(|body| body.to_bytes())
-        .unwrap_or_default()
+/// The text of an answer that is not a stream, as far as it is any good.
+pub(crate) async fn read(response: Response<Body>) -> String {
+    let body = response.into_body().collect(MAX_ANSWER_BYTES).await;
+    text(&body.unwrap_or_default())
+}
+
+/// The body of an answer as text.
+pub(crate) fn text(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).trim().to_owned()
 }
 
 /// The value of a header as text.
@@ -129,64 +101,8 @@ pub(crate) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-fn request(
-    authority: &str,
-    content_type: ContentType,
-    stream_id: Option<&str>,
-    body: Bytes,
-) -> Result<Request<Full<Bytes>>, HttpError> {
-    let mut builder = Request::post(PATH)
-        .header(header::HOST, authority)
-        .header(header::CONTENT_TYPE, content_type.as_str())
-        .header(header::ACCEPT, content_type.as_str());
-    if let Some(id) = stream_id {
-        builder = builder.header(STREAM_ID, id);
-    }
-    builder
-        .body(Full::new(body))
-        .map_err(|source| HttpError::Request {
-            authority: authority.to_owned(),
-            source,
-        })
-}
-
-async fn connect(authority: &str) -> Result<SendRequest<Full<Bytes>>, HttpError> {
-    let stream = match tokio::time::timeout(TIMEOUT, TcpStream::connect(authority)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(source)) => {
-            return Err(HttpError::Connect {
-                authority: authority.to_owned(),
-                source,
-            });
-        }
-        Err(_) => {
-            return Err(HttpError::Timeout {
-                authority: authority.to_owned(),
-            });
-        }
-    };
-    // A call is one small write that must not wait for an acknowledgement.
-    let _ = stream.set_nodelay(true);
-    let (sender, connection) = within(authority, handshake(TokioIo::new(stream))).await?;
-    tokio::spawn(async move {
-        // An error of the connection is also that of the request on it.
-        let _ = connection.await;
-    });
-    Ok(sender)
-}
-
-async fn within<T>(
-    authority: &str,
-    work: impl Future<Output = Result<T, hyper::Error>>,
-) -> Result<T, HttpError> {
-    match tokio::time::timeout(TIMEOUT, work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(HttpError::Exchange {
-            authority: authority.to_owned(),
-            source,
-        }),
-        Err(_) => Err(HttpError::Timeout {
-            authority: authority.to_owned(),
-        }),
-    }
+fn request(url: &Url, content_type: ContentType, body: Bytes) -> Request {
+    Request::post(url, body)
+        .content_type(content_type.as_str())
+        .header(ACCEPT, content_type.as_str())
 }

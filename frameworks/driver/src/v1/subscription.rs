@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use libprocess::Clock;
+use libprocess::client::{Body, Url};
 use mesos::detector::MasterDetector;
 use mesos::proto::MasterInfo;
 use mesos::proto::v1::FrameworkInfo;
@@ -103,9 +102,13 @@ impl Subscription {
         let Some(authority) = authority(info) else {
             return End::Retry("the leading master has no address".to_owned());
         };
+        let master = match self.shared.http.url(&authority, request::PATH) {
+            Ok(url) => url,
+            Err(error) => return End::Retry(format!("the leading master: {error}")),
+        };
         let changed = self.detector.detect(Some(info.clone()));
         let end = tokio::select! {
-            end = self.subscribe(authority) => end,
+            end = self.subscribe(master) => end,
             // A failure of the detector comes up again in the main loop.
             _ = changed => End::LeaderChanged,
         };
@@ -123,42 +126,38 @@ impl Subscription {
         end
     }
 
-    async fn subscribe(&mut self, mut authority: String) -> End {
+    async fn subscribe(&mut self, mut master: Url) -> End {
         let content_type = self.shared.content_type;
         let body = content_type.encode(&self.subscribe_call());
         for _ in 0..=MAX_REDIRECTS {
-            let response = match request::subscribe(&authority, content_type, body.clone()).await {
+            let http = &self.shared.http;
+            let response = match request::subscribe(http, &master, content_type, body.clone()).await
+            {
                 Ok(response) => response,
                 Err(error) => return End::Retry(error.to_string()),
             };
             let status = response.status();
             let location = request::header(response.headers(), "location");
-            match (status, location.as_deref().and_then(redirected)) {
+            let leader = location.and_then(|location| master.redirected(&location).ok());
+            match (status, leader) {
                 (StatusCode::OK, _) => {
                     let stream_id = request::header(response.headers(), request::STREAM_ID);
                     let stream_id = stream_id.unwrap_or_default();
-                    return self
-                        .listen(authority, stream_id, response.into_body())
-                        .await;
+                    return self.listen(master, stream_id, response.into_body()).await;
                 }
-                (StatusCode::TEMPORARY_REDIRECT, Some(leader)) => authority = leader,
+                (StatusCode::TEMPORARY_REDIRECT, Some(leader)) => master = leader,
                 _ => {
                     let reason = request::read(response).await;
-                    return self
-                        .refused(status, &String::from_utf8_lossy(&reason))
-                        .await;
+                    return self.refused(status, &reason).await;
                 }
             }
         }
-        End::Retry(format!("{authority} sends us from master to master"))
+        End::Retry(format!("{master} sends us from master to master"))
     }
 
     /// A master that is not ready may be later; one that does not like the call never will.
     async fn refused(&self, status: StatusCode, reason: &str) -> End {
-        let message = format!(
-            "the master refuses the subscription by {status}: {}",
-            reason.trim()
-        );
+        let message = format!("the master refuses the subscription by {status}: {reason}");
         let passing = [
             StatusCode::SERVICE_UNAVAILABLE,
             StatusCode::NOT_FOUND,
@@ -173,19 +172,19 @@ impl Subscription {
     }
 
     /// Passes events on until the stream ends or falls silent.
-    async fn listen(&mut self, authority: String, stream_id: String, mut body: Incoming) -> End {
+    async fn listen(&mut self, master: Url, stream_id: String, mut body: Body) -> End {
         let mut decoder = Decoder::with_limit(MAX_EVENT_BYTES);
         let mut patience: Option<Duration> = None;
         loop {
-            let frame = match patience {
-                None => body.frame().await,
-                Some(limit) => match self.clock.timeout(limit, body.frame()).await {
-                    Ok(frame) => frame,
+            let data = match patience {
+                None => body.next().await,
+                Some(limit) => match self.clock.timeout(limit, body.next()).await {
+                    Ok(data) => data,
                     Err(_) => return End::Retry(format!("no heartbeat for {limit:?}")),
                 },
             };
-            let data = match frame {
-                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            let data = match data {
+                Some(Ok(data)) => data,
                 Some(Err(error)) => return End::Retry(format!("the connection broke: {error}")),
                 None => return End::Retry("the master closed the connection".to_owned()),
             };
@@ -202,7 +201,7 @@ impl Subscription {
                     patience = subscribed.heartbeat_interval_seconds.and_then(|interval| {
                         Duration::try_from_secs_f64(interval * HEARTBEATS_MISSED_MAX).ok()
                     });
-                    self.on_subscribed(&authority, &stream_id, subscribed);
+                    self.on_subscribed(&master, &stream_id, subscribed);
                 }
                 let last = event.r#type() == event::Type::Error;
                 if self.tell(News::Event(Box::new(event))).await.is_break() || last {
@@ -212,11 +211,11 @@ impl Subscription {
         }
     }
 
-    fn on_subscribed(&mut self, authority: &str, stream_id: &str, event: &event::Subscribed) {
+    fn on_subscribed(&mut self, master: &Url, stream_id: &str, event: &event::Subscribed) {
         self.backoff = BACKOFF_MIN;
         self.framework.id = Some(event.framework_id.clone());
         self.shared.set_session(Some(Session {
-            authority: authority.to_owned(),
+            master: master.clone(),
             stream_id: stream_id.to_owned(),
             framework_id: event.framework_id.clone(),
         }));
@@ -252,16 +251,6 @@ fn error_event(message: String) -> Event {
     }
 }
 
-/// `host:port` of the master in a `Location`, such as `//10.0.0.1:5050/master/api/v1/scheduler`.
-fn redirected(location: &str) -> Option<String> {
-    let rest = location
-        .strip_prefix("http:")
-        .unwrap_or(location)
-        .strip_prefix("//")?;
-    let authority = rest.split('/').next()?;
-    (!authority.is_empty()).then(|| authority.to_owned())
-}
-
 fn authority(info: &MasterInfo) -> Option<String> {
     let address = info.address.as_ref();
     let ip = match address.and_then(|address| address.ip.clone()) {
@@ -270,24 +259,4 @@ fn authority(info: &MasterInfo) -> Option<String> {
         None => std::net::Ipv4Addr::from(info.ip.to_le_bytes()).to_string(),
     };
     (info.port != 0).then(|| format!("{ip}:{}", info.port))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn redirects_name_a_master() {
-        let check = |location: &str, expected: Option<&str>| {
-            assert_eq!(redirected(location).as_deref(), expected);
-        };
-        check("//10.0.0.1:5050", Some("10.0.0.1:5050"));
-        check(
-            "//10.0.0.1:5050/master/api/v1/scheduler",
-            Some("10.0.0.1:5050"),
-        );
-        check("http://m:5050/x", Some("m:5050"));
-        check("/elsewhere", None);
-        check("//", None);
-    }
 }
