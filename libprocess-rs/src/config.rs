@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::metrics::Rate;
 use crate::network::{TcpTransport, TlsConfig, Transport};
-use crate::{Clock, FirewallRule};
+use crate::{Clock, FirewallRule, Threads};
 
 /// Request line and headers may be this long, as upstream.
 const DEFAULT_MAX_HEAD_BYTES: usize = 80 * 1024;
@@ -51,6 +51,8 @@ pub struct RuntimeConfig {
     /// Threads, at least 1. With one, network and actors share it; else a quarter of them, at least one, is for the network and
     /// the rest for actors. Default: the number of CPUs, between 4 and 16.
     pub workers: usize,
+    /// Whether these threads are its own, which is the default.
+    pub threads: Threads,
     /// The actor that gets requests for paths that name no actor: `master`, or `slave(1)`.
     pub delegate: Option<String>,
     /// Time; default a new [`Clock::system`]. Several runtimes may share one.
@@ -124,6 +126,7 @@ impl Default for RuntimeConfig {
             advertise_port: None,
             ip6: None,
             workers: default_workers(),
+            threads: Threads::default(),
             delegate: None,
             clock: Clock::system(),
             max_head_bytes: DEFAULT_MAX_HEAD_BYTES,

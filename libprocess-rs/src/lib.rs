@@ -19,6 +19,8 @@ pub mod retry;
 mod runtime;
 mod sequence;
 pub mod subprocess;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod upid;
 mod wire;
 
@@ -38,6 +40,6 @@ pub use network::{
     BoxFuture, ByteStream, CipherSuite, Curve, HostnameValidation, Incoming, Listener,
     ReverseLookup, TcpTransport, TlsConfig, TlsError, Transport, UnknownName,
 };
-pub use runtime::{Placement, Runtime, SpawnError, StartError};
+pub use runtime::{Driver, DriverHandle, Placement, Runtime, SpawnError, StartError, Threads};
 pub use sequence::Sequence;
 pub use upid::{Upid, UpidParseError};

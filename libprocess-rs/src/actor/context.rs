@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use foldhash::fast::RandomState;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::{AnyMailbox, Envelope, HttpEvent, Mailbox, Pid, Process};
+use super::{AnyMailbox, Delayed, Envelope, Event, HttpEvent, Mailbox, Pid, Process};
 use crate::http::{Reply, ReplyKind, Request, Response, RouteOptions, RouteTable};
 use crate::runtime::Inner;
 use crate::{Instant, MessageName, Runtime, Timer, Upid};
@@ -211,18 +211,17 @@ impl<P: Process> Context<P> {
         turn: impl FnOnce(&mut P, &mut Context<P>) + Send + 'static,
     ) -> Timer {
         let cancelled = Arc::new(AtomicBool::new(false));
-        let (flag, mailbox) = (cancelled.clone(), Arc::downgrade(self.mailbox()));
+        let delayed = Delayed {
+            cancelled: cancelled.clone(),
+            turn,
+        };
+        let mailbox = Arc::downgrade(self.mailbox());
         let fire = move || {
             let Some(mailbox) = mailbox.upgrade() else {
                 return;
             };
-            let turn = move |process: &mut P, ctx: &mut Context<P>| {
-                if !flag.load(Ordering::Acquire) {
-                    turn(process, ctx);
-                }
-            };
             // An actor that has ended has lost its timers.
-            let _ = mailbox.push(super::Event::Dispatch(Box::new(turn)));
+            let _ = mailbox.push(Event::Dispatch(Box::new(delayed)));
         };
         self.runtime.clock().delay_with(after, cancelled, fire)
     }

@@ -115,10 +115,14 @@ impl<P: Process> Host<P> {
     }
 
     fn serve(&mut self, event: Event<P>, served: &mut SmallVec<[Upid; SENDERS_AT_ONCE]>) {
+        #[cfg(feature = "testing")]
+        let Some(event) = self.ctx.show_to_hooks(event) else {
+            return;
+        };
         let (process, ctx) = (&mut self.process, &mut self.ctx);
         match event {
             Event::Message(envelope) => served.push(ctx.on_message(process, envelope)),
-            Event::Dispatch(turn) => turn(process, ctx),
+            Event::Dispatch(turn) => turn.run(process, ctx),
             Event::Http(event) => ctx.on_http(process, *event),
             Event::Exited(upid) => process.exited(&upid, ctx),
             Event::Terminate => {}

@@ -7,16 +7,14 @@ use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
 use super::queue::{Closed, Queue};
-use super::{Context, Process};
+use super::{Process, Turn};
 use crate::http::{Request, Response};
 use crate::{MessageName, Upid};
-
-type Turn<P> = Box<dyn FnOnce(&mut P, &mut Context<P>) + Send>;
 
 /// What an actor can be asked to do.
 pub(crate) enum Event<P: Process> {
     Message(Envelope),
-    Dispatch(Turn<P>),
+    Dispatch(Box<dyn Turn<P>>),
     Http(Box<HttpEvent>),
     Exited(Upid),
     Terminate,

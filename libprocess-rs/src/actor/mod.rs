@@ -8,6 +8,7 @@ mod pid;
 mod queue;
 mod registry;
 mod sync;
+mod turn;
 
 pub use context::Context;
 pub use mailbox::QueuedEvents;
@@ -17,6 +18,7 @@ pub use pid::{AskError, Gone, Pid};
 pub(crate) use host::start;
 pub(crate) use mailbox::{AnyMailbox, Envelope, Event, HttpEvent, Mailbox, wait_for};
 pub(crate) use registry::{Actor, AddError, Ids, Registry};
+pub(crate) use turn::{Ask, Delayed, Named, Turn};
 
 use crate::Upid;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{AnyMailbox, Context, Event, Mailbox, Process, QueuedEvents};
+use super::{AnyMailbox, Ask, Context, Event, Mailbox, Named, Process, QueuedEvents, Turn};
 use crate::{Clock, Upid};
 
 /// A typed handle to an actor of this runtime, by which closures are run in its turns.
@@ -54,8 +54,21 @@ impl<P: Process> Pid<P> {
 
     /// Queues `turn` as an event of the actor. If the actor has ended it is dropped without being run.
     pub fn dispatch(&self, turn: impl FnOnce(&mut P, &mut Context<P>) + Send + 'static) {
+        self.push(Box::new(turn));
+    }
+
+    /// Like [`dispatch`](Self::dispatch), with a name by which tests can wait for the turn or drop it.
+    pub fn dispatch_named(
+        &self,
+        name: &'static str,
+        turn: impl FnOnce(&mut P, &mut Context<P>) + Send + 'static,
+    ) {
+        self.push(Box::new(Named { name, turn }));
+    }
+
+    fn push(&self, turn: Box<dyn Turn<P>>) {
         // Upstream drops the call too; who needs to know uses `ask`.
-        let _ = self.mailbox.push(Event::Dispatch(Box::new(turn)));
+        let _ = self.mailbox.push(Event::Dispatch(turn));
     }
 
     /// Queues `turn` as an event of the actor at once, not when the future is first polled, and waits for what it returns.
@@ -66,12 +79,9 @@ impl<P: Process> Pid<P> {
         &self,
         turn: impl FnOnce(&mut P, &mut Context<P>) -> R + Send + 'static,
     ) -> impl Future<Output = Result<R, Gone>> + Send + 'static {
-        let (tx, rx) = oneshot::channel();
-        self.dispatch(move |process, ctx| {
-            // The asker may have lost interest.
-            let _ = tx.send(turn(process, ctx));
-        });
-        async move { rx.await.map_err(|_| Gone) }
+        let (output, answer) = oneshot::channel();
+        self.push(Box::new(Ask { turn, output }));
+        async move { answer.await.map_err(|_| Gone) }
     }
 
     /// Like [`ask`](Self::ask), but waits no longer than `limit` on `clock`.
@@ -101,10 +111,11 @@ impl<P: Process> Pid<P> {
         &self,
         turn: impl Fn(&mut P, &mut Context<P>, A) + Send + Sync + 'static,
     ) -> impl Fn(A) + Send + Sync + 'static {
+        let name = std::any::type_name_of_val(&turn);
         let (pid, turn) = (self.clone(), Arc::new(turn));
         move |argument| {
             let turn = turn.clone();
-            pid.dispatch(move |process, ctx| turn(process, ctx, argument));
+            pid.dispatch_named(name, move |process, ctx| turn(process, ctx, argument));
         }
     }
 

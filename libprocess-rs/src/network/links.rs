@@ -1,18 +1,23 @@
 //! Who watches whom.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::SocketAddr;
+
+use indexmap::IndexSet;
 
 use crate::Upid;
 
 /// The links of one runtime: from its own actors to actors anywhere.
+///
+/// The order of the sets depends on what was done to them alone, so that those who are told of an exit are told in the same order
+/// in each run.
 #[derive(Default)]
 pub(crate) struct Links {
     /// Linkers by linkee; a linkee of another runtime is also in `remote`.
-    linkers: HashMap<Upid, HashSet<Upid>>,
-    linkees: HashMap<Upid, HashSet<Upid>>,
-    remote: HashMap<SocketAddr, HashSet<Upid>>,
+    linkers: HashMap<Upid, IndexSet<Upid>>,
+    linkees: HashMap<Upid, IndexSet<Upid>>,
+    remote: HashMap<SocketAddr, IndexSet<Upid>>,
 }
 
 /// An exited event to be delivered: the linker and the linkee.
@@ -53,7 +58,7 @@ impl Links {
     pub(crate) fn linker_ended(&mut self, linker: &Upid) {
         for linkee in self.linkees.remove(linker).unwrap_or_default() {
             if let Some(linkers) = self.linkers.get_mut(&linkee) {
-                linkers.remove(linker);
+                linkers.swap_remove(linker);
                 if linkers.is_empty() {
                     self.linkers.remove(&linkee);
                     discard(&mut self.remote, &linkee.address(), &linkee);
@@ -63,13 +68,13 @@ impl Links {
     }
 }
 
-fn insert<K: Eq + Hash, V: Eq + Hash>(map: &mut HashMap<K, HashSet<V>>, key: K, value: V) {
+fn insert<K: Eq + Hash, V: Eq + Hash>(map: &mut HashMap<K, IndexSet<V>>, key: K, value: V) {
     map.entry(key).or_default().insert(value);
 }
 
-fn discard<K: Eq + Hash, V: Eq + Hash>(map: &mut HashMap<K, HashSet<V>>, key: &K, value: &V) {
+fn discard<K: Eq + Hash, V: Eq + Hash>(map: &mut HashMap<K, IndexSet<V>>, key: &K, value: &V) {
     if let Some(values) = map.get_mut(key) {
-        values.remove(value);
+        values.swap_remove(value);
         if values.is_empty() {
             map.remove(key);
         }

@@ -178,7 +178,9 @@ impl Sockets {
 
     /// Lets every socket send what is queued and close. New messages open new sockets.
     pub(crate) fn close(&self) {
-        for (_, socket) in self.table.lock().drain() {
+        let mut sockets: Vec<_> = self.table.lock().drain().collect();
+        sockets.sort_unstable_by_key(|(to, _)| *to);
+        for (_, socket) in sockets {
             socket.replace();
         }
     }
@@ -242,6 +244,7 @@ impl Writer {
     async fn serve(&self, stream: Box<dyn ByteStream>, clock: &Clock, sockets: &Sockets) -> End {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let end = tokio::select! {
+            biased;
             error = discard(&mut reader) => End::Broken(error),
             end = self.write(&mut writer, clock, sockets) => end,
             () = self.overdue(clock) => End::Retired,

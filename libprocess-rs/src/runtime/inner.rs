@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::workers::Workers;
 use super::{Placement, StartError};
@@ -27,9 +28,6 @@ const ACTORS_GRACE: Duration = Duration::from_secs(5);
 
 /// How long a shutdown waits for unsent messages to be sent.
 const SOCKETS_GRACE: Duration = Duration::from_secs(1);
-
-/// How often a shutdown looks whether the sockets are done.
-const SOCKETS_POLL: Duration = Duration::from_millis(1);
 
 /// A settling worker is let run this many rounds: a chain of tasks that wake each other on one thread needs one each.
 const SETTLE_ROUNDS: usize = 8;
@@ -90,12 +88,17 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) workers: Workers,
     pub(crate) connections: AtomicUsize,
+    /// Where tests look at events before they are served.
+    #[cfg(feature = "testing")]
+    pub(crate) hooks: crate::testing::Hooks,
     pub(crate) gatekeeper: Gatekeeper,
     links: Mutex<Links>,
     sockets: Sockets,
     pub(crate) connector: Connector,
     /// Sending sockets that have not ended.
     writers: AtomicUsize,
+    /// Told when the last of them ends.
+    no_writers: Notify,
     /// Work outside the actors that settling waits for.
     busy: AtomicUsize,
     /// Turns of the actors that have ended, plus one for each.
@@ -152,19 +155,36 @@ impl Inner {
             registry: Registry::default(),
             workers,
             connections: AtomicUsize::new(0),
+            #[cfg(feature = "testing")]
+            hooks: crate::testing::Hooks::default(),
             gatekeeper: Gatekeeper::new(config.firewall),
             links: Mutex::default(),
             connector,
             writers: AtomicUsize::new(0),
+            no_writers: Notify::new(),
             busy: AtomicUsize::new(0),
             past_turns: AtomicU64::new(0),
             shut_down: AtomicBool::new(false),
         }
     }
 
+    /// Takes part in settling the clock and shows its connections in the metrics.
     pub(crate) fn register(self: &Arc<Self>) {
         let weak = Arc::downgrade(self);
         self.clock.register(weak);
+        self.gauge("connections_open", |inner| &inner.connections);
+        self.gauge("sockets_open", |inner| &inner.writers);
+    }
+
+    fn gauge(self: &Arc<Self>, name: &str, value: fn(&Self) -> &AtomicUsize) {
+        let weak = Arc::downgrade(self);
+        let read = move || {
+            let value = weak
+                .upgrade()
+                .map(|inner| value(&inner).load(Ordering::Acquire));
+            value.unwrap_or_default() as f64
+        };
+        self.metrics.pull_gauge(format!("libprocess/{name}"), read);
     }
 
     /// The index of the worker for a new actor.
@@ -281,10 +301,16 @@ impl Inner {
         self.writers.fetch_add(1, Ordering::AcqRel);
         let started = self.workers.first().spawn(async move {
             inner.run(&writer).await;
-            inner.writers.fetch_sub(1, Ordering::AcqRel);
+            inner.writer_ended();
         });
         if !started {
-            self.writers.fetch_sub(1, Ordering::AcqRel);
+            self.writer_ended();
+        }
+    }
+
+    fn writer_ended(&self) {
+        if self.writers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.no_writers.notify_waiters();
         }
     }
 
@@ -346,12 +372,39 @@ impl Inner {
         Busy(self.clone())
     }
 
+    /// True if there is work on blocking threads that an actor waits for.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire) > 0
+    }
+
+    /// Ends all actors and sockets, if nobody has done so before.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn end(&self) {
+        if !self.shut_down.swap(true, Ordering::AcqRel) {
+            self.wind_down().await;
+        }
+    }
+
+    /// For a runtime whose threads have gone: what is queued will never be served.
+    #[cfg(feature = "testing")]
+    pub(crate) fn forget_actors(&self) {
+        self.registry.close();
+        for actor in self.registry.all() {
+            self.registry.remove(actor.upid.id());
+        }
+    }
+
     pub(crate) fn shutdown(self: &Arc<Self>) {
         if self.shut_down.swap(true, Ordering::AcqRel) {
             return;
         }
         let inner = self.clone();
-        if !self.workers.is_current() {
+        if self.workers.are_driven() {
+            self.workers.first().spawn(async move {
+                inner.wind_down().await;
+            });
+        } else if !self.workers.is_current() {
             inner.shut_down();
         } else if let Err(error) = std::thread::Builder::new()
             .name("libprocess-shutdown".to_owned())
@@ -364,28 +417,10 @@ impl Inner {
 
     /// Not on a thread of the runtime, which is going to be joined.
     fn shut_down(self: &Arc<Self>) {
-        self.registry.close();
-        let actors = self.registry.all();
-        for actor in &actors {
-            actor.mailbox.terminate(false);
-        }
         let (tx, rx) = mpsc::channel();
         let inner = self.clone();
         self.workers.first().spawn(async move {
-            let ends = async {
-                for actor in &actors {
-                    ended(&*actor.mailbox).await;
-                }
-            };
-            let all_ended = tokio::time::timeout(ACTORS_GRACE, ends).await.is_ok();
-            inner.sockets.close();
-            let sent = async {
-                while inner.writers.load(Ordering::Acquire) > 0 {
-                    tokio::time::sleep(SOCKETS_POLL).await;
-                }
-            };
-            let _ = tokio::time::timeout(SOCKETS_GRACE, sent).await;
-            let _ = tx.send(all_ended);
+            let _ = tx.send(inner.wind_down().await);
         });
         match rx.recv_timeout(2 * ACTORS_GRACE) {
             Ok(true) => self.workers.stop(),
@@ -393,6 +428,34 @@ impl Inner {
                 tracing::error!("Some actors did not end; their threads are left behind");
                 self.workers.abandon();
             }
+        }
+    }
+
+    /// Ends all actors, then lets the sockets send what they have. False if some actor did not end in time.
+    async fn wind_down(&self) -> bool {
+        self.registry.close();
+        let mut actors = self.registry.all();
+        actors.sort_unstable_by(|a, b| a.upid.cmp(&b.upid));
+        for actor in &actors {
+            actor.mailbox.terminate(false);
+        }
+        let ends = async {
+            for actor in &actors {
+                ended(&*actor.mailbox).await;
+            }
+        };
+        let all_ended = tokio::time::timeout(ACTORS_GRACE, ends).await.is_ok();
+        self.sockets.close();
+        let _ = tokio::time::timeout(SOCKETS_GRACE, self.all_sent()).await;
+        all_ended
+    }
+
+    /// Waits until all sending sockets have ended.
+    async fn all_sent(&self) {
+        let mut ended = std::pin::pin!(self.no_writers.notified());
+        ended.as_mut().enable();
+        if self.writers.load(Ordering::Acquire) > 0 {
+            ended.await;
         }
     }
 }
@@ -433,6 +496,7 @@ fn host_ip() -> Result<IpAddr, StartError> {
 impl Settle for Inner {
     fn progress(&self) -> Pin<Box<dyn Future<Output = Option<u64>> + Send + '_>> {
         Box::pin(async move {
+            let mut ended = false;
             for worker in self.workers.all() {
                 let (tx, rx) = tokio::sync::oneshot::channel();
                 worker.spawn(async move {
@@ -441,8 +505,12 @@ impl Settle for Inner {
                     }
                     let _ = tx.send(());
                 });
-                // A worker that has ended has nothing left to do.
-                let _ = rx.await;
+                ended |= rx.await.is_err();
+            }
+            let past = self.past_turns.load(Ordering::Acquire);
+            if ended {
+                // What is still queued will never be served.
+                return Some(past);
             }
             if self.busy.load(Ordering::Acquire) > 0 || !self.sockets.is_idle() {
                 return None;
@@ -450,7 +518,6 @@ impl Settle for Inner {
             let actors = self.registry.all();
             let idle = actors.iter().all(|actor| actor.mailbox.is_idle());
             let turns = actors.iter().map(|actor| actor.mailbox.turns());
-            let past = self.past_turns.load(Ordering::Acquire);
             idle.then(|| turns.fold(past, u64::wrapping_add))
         })
     }

@@ -1,7 +1,10 @@
 //! A runtime: actors, a port, metrics and a clock, all of one instance.
 
+mod driver;
 mod inner;
 mod workers;
+
+pub use driver::{Driver, DriverHandle, Threads};
 
 use inner::Addresses;
 pub(crate) use inner::{Counters, Inner};
@@ -251,7 +254,8 @@ impl Runtime {
     }
 
     /// Ends all actors after they have served what is queued, sends what waits to be sent, closes the port and joins the
-    /// threads. Returns when that is done, or at once if called on a thread of the runtime or for the second time.
+    /// threads. Returns when that is done, or at once if called on a thread of the runtime or for the second time. One that is
+    /// [driven](crate::Threads::Driven) ends its actors and sockets as it is driven; its port stays open until the driver is dropped.
     pub fn shutdown(&self) {
         self.inner.shutdown();
     }

@@ -1,4 +1,4 @@
-//! The threads of a runtime: an actix System and its arbiters.
+//! The threads of a runtime: an actix System and its arbiters, or a thread that somebody else drives.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,10 +8,11 @@ use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
 use actix::{Actor as _, Addr};
-use actix_rt::{Arbiter, ArbiterHandle, System};
+use actix_rt::{Arbiter, System};
 use parking_lot::Mutex;
 
 use super::StartError;
+use super::driver::{DriverHandle, Threads, Worker};
 use crate::RuntimeConfig;
 use crate::network::Listener;
 
@@ -48,23 +49,27 @@ impl actix::Handler<Start> for Starter {
 /// The first is that of the actix System. With one worker it does everything. Else a quarter of the workers, at least one and
 /// beginning with the first, serve connections, and the others host actors, each new one on the next in turn.
 pub(crate) struct Workers {
-    all: Vec<ArbiterHandle>,
+    first: Worker,
+    all: Vec<Worker>,
+    /// Empty if the threads are not its own.
     starters: Vec<Addr<Starter>>,
     network: usize,
     next_actor: AtomicUsize,
     next_connection: AtomicUsize,
     threads: Vec<ThreadId>,
     handle: tokio::runtime::Handle,
-    system: System,
+    /// None if the threads are not its own.
+    system: Option<System>,
     join: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Started {
-    arbiters: Vec<ArbiterHandle>,
+    first: Worker,
+    workers: Vec<Worker>,
     starters: Vec<Addr<Starter>>,
     threads: Vec<ThreadId>,
     handle: tokio::runtime::Handle,
-    system: System,
+    system: Option<System>,
     listener: Box<dyn Listener>,
 }
 
@@ -74,6 +79,16 @@ impl Workers {
 
     /// Starts the threads and binds the port on the first of them.
     pub(crate) fn start(config: &RuntimeConfig) -> Result<(Self, Box<dyn Listener>), StartError> {
+        match &config.threads {
+            Threads::Own => Self::start_own(config),
+            Threads::Driven(driver) => {
+                let started = Started::driven(config, driver)?;
+                Ok(Self::new(started, None))
+            }
+        }
+    }
+
+    fn start_own(config: &RuntimeConfig) -> Result<(Self, Box<dyn Listener>), StartError> {
         let (tx, rx) = mpsc::channel();
         let config = config.clone();
         let join = thread::Builder::new()
@@ -90,18 +105,23 @@ impl Workers {
                 return Err(error);
             }
         };
+        Ok(Self::new(started, Some(join)))
+    }
+
+    fn new(started: Started, join: Option<JoinHandle<()>>) -> (Self, Box<dyn Listener>) {
         let workers = Self {
-            network: (started.arbiters.len() / 4).max(1),
-            all: started.arbiters,
+            first: started.first,
+            network: (started.workers.len() / 4).max(1),
+            all: started.workers,
             starters: started.starters,
             next_actor: AtomicUsize::new(0),
             next_connection: AtomicUsize::new(0),
             threads: started.threads,
             handle: started.handle,
             system: started.system,
-            join: Mutex::new(Some(join)),
+            join: Mutex::new(join),
         };
-        Ok((workers, started.listener))
+        (workers, started.listener)
     }
 
     /// The index of the worker for the next new actor.
@@ -115,7 +135,7 @@ impl Workers {
     /// Runs `start` on the worker of this index. False if the worker has ended.
     pub(crate) fn start_actor(&self, index: usize, start: impl FnOnce() + Send + 'static) -> bool {
         let Some(starter) = self.starters.get(index) else {
-            return false;
+            return self.first.spawn_fn(start);
         };
         starter.do_send(Start(Box::new(start)));
         starter.connected()
@@ -127,21 +147,26 @@ impl Workers {
     }
 
     /// The workers that serve connections.
-    pub(crate) fn network(&self) -> &[ArbiterHandle] {
+    pub(crate) fn network(&self) -> &[Worker] {
         self.all.get(..self.network).unwrap_or(&self.all)
     }
 
-    pub(crate) fn all(&self) -> &[ArbiterHandle] {
+    pub(crate) fn all(&self) -> &[Worker] {
         &self.all
     }
 
     /// The first worker, which listens and runs the sending sockets.
-    pub(crate) fn first(&self) -> &ArbiterHandle {
-        self.system.arbiter()
+    pub(crate) fn first(&self) -> &Worker {
+        &self.first
     }
 
     pub(crate) fn handle(&self) -> &tokio::runtime::Handle {
         &self.handle
+    }
+
+    /// True if somebody else's thread runs the runtime.
+    pub(crate) fn are_driven(&self) -> bool {
+        self.system.is_none()
     }
 
     /// True on a thread of the runtime.
@@ -151,7 +176,7 @@ impl Workers {
 
     /// Ends the threads and waits for them.
     pub(crate) fn stop(&self) {
-        self.system.stop();
+        self.tell_to_stop();
         let join = self.join.lock().take();
         if join.is_some_and(|join| join.join().is_err()) {
             tracing::error!("A libprocess thread panicked");
@@ -160,8 +185,14 @@ impl Workers {
 
     /// Tells the threads to end when they can.
     pub(crate) fn abandon(&self) {
-        self.system.stop();
+        self.tell_to_stop();
         self.join.lock().take();
+    }
+
+    fn tell_to_stop(&self) {
+        if let Some(system) = &self.system {
+            system.stop();
+        }
     }
 }
 
@@ -195,12 +226,9 @@ async fn prepare(
     config: &RuntimeConfig,
     arbiters: &mut Vec<Arbiter>,
 ) -> Result<Started, StartError> {
-    let address = SocketAddr::new(config.ip, config.port);
-    let listener = config
-        .transport
-        .bind(address)
-        .map_err(|error| StartError::Bind { address, error })?;
-    let mut handles = vec![Arbiter::current()];
+    let listener = bind(config)?;
+    let first = Worker::Own(Arbiter::current());
+    let mut workers = vec![first.clone()];
     let mut threads = vec![thread::current().id()];
     let mut starters = vec![Starter.start()];
     for _ in 1..config.workers.max(1) {
@@ -214,17 +242,40 @@ async fn prepare(
             .map_err(|_| StartError::Thread(io::ErrorKind::BrokenPipe.into()))?;
         threads.push(thread);
         starters.push(starter);
-        handles.push(arbiter.handle());
+        workers.push(Worker::Own(arbiter.handle()));
         arbiters.push(arbiter);
     }
     Ok(Started {
-        arbiters: handles,
+        first,
+        workers,
         starters,
         threads,
         handle: tokio::runtime::Handle::current(),
-        system: System::current(),
+        system: Some(System::current()),
         listener,
     })
+}
+
+impl Started {
+    fn driven(config: &RuntimeConfig, driver: &DriverHandle) -> Result<Self, StartError> {
+        let _entered = driver.tokio().enter();
+        let first = Worker::Driven(driver.clone());
+        Ok(Self {
+            listener: bind(config)?,
+            workers: vec![first.clone()],
+            starters: Vec::new(),
+            first,
+            threads: vec![driver.thread()],
+            handle: driver.tokio().clone(),
+            system: None,
+        })
+    }
+}
+
+fn bind(config: &RuntimeConfig) -> Result<Box<dyn Listener>, StartError> {
+    let address = SocketAddr::new(config.ip, config.port);
+    let bound = config.transport.bind(address);
+    bound.map_err(|error| StartError::Bind { address, error })
 }
 
 fn build_tokio() -> io::Result<tokio::runtime::Runtime> {

@@ -1,0 +1,604 @@
+//! The test kit: filters, the network in memory, simulations.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{Log, Recorder, block_on, loopback, metric, record, start, sync};
+use libprocess::testing::{
+    Break, Crash, Events, Faults, Simulation, any, dispatch, exited, http_request, message,
+    run_seeds,
+};
+use libprocess::{
+    Clock, Context, Pid, Process, Reply, Request, Response, RouteOptions, Runtime, RuntimeConfig,
+    Upid,
+};
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Two hosts with a recorder each, `a` on the first and `b` on the second.
+struct Pair {
+    sim: Simulation,
+    a: Pid<Recorder>,
+    a_log: Log,
+    b: Pid<Recorder>,
+    b_log: Log,
+    near: Runtime,
+    far: Runtime,
+}
+
+fn pair(seed: u64, near: RuntimeConfig) -> Pair {
+    let mut sim = Simulation::new(seed);
+    let (near, far) = (sim.start_with(near).unwrap(), sim.start().unwrap());
+    let (a, a_log) = record(&near, "a");
+    let (b, b_log) = record(&far, "b");
+    sim.settle();
+    Pair {
+        sim,
+        a,
+        a_log,
+        b,
+        b_log,
+        near,
+        far,
+    }
+}
+
+impl Pair {
+    fn new() -> Self {
+        pair(1, RuntimeConfig::default())
+    }
+
+    fn send(&self, body: impl Into<String>) {
+        let to = self.b.upid().clone();
+        let body = Bytes::from(body.into());
+        self.a
+            .dispatch(move |_, ctx| ctx.send_raw(&to, "note", body));
+    }
+
+    fn link(&self) {
+        let to = self.b.upid().clone();
+        self.a.dispatch(move |_, ctx| ctx.link(&to));
+    }
+
+    fn relink(&self) {
+        let to = self.b.upid().clone();
+        self.a.dispatch(move |_, ctx| ctx.relink(&to));
+    }
+
+    fn faults(&self, faults: Faults) {
+        self.sim.network().set_faults(faults);
+    }
+
+    fn break_connections(&self, how: Break) -> usize {
+        let (near, far) = (self.near.address().ip(), self.far.address().ip());
+        self.sim.network().break_connections(near, far, how)
+    }
+}
+
+#[test]
+fn messages_take_as_long_as_the_network_says() {
+    let mut pair = Pair::new();
+    pair.faults(Faults {
+        delay: millis(10)..=millis(10),
+        ..Faults::default()
+    });
+    let begin = pair.sim.now();
+    pair.send("1");
+    let log = pair.b_log.clone();
+    assert!(pair.sim.run_until(secs(1), || log.len() == 1));
+    // There and back for the connection, and there for the message.
+    assert_eq!(pair.sim.now() - begin, millis(30));
+    assert_eq!(log.lines(), ["a 1"]);
+}
+
+#[test]
+fn filters_wait_drop_and_count() {
+    let runtime = start(loopback());
+    let events = Events::of(&runtime);
+    let (a, log) = record(&runtime, "a");
+    let send = |from: &str, body: &str| {
+        let from = Upid::new(from, runtime.address());
+        runtime.send(&from, a.upid(), "note", Bytes::from(body.to_owned()));
+    };
+    let next = events.next(message("note").to("a").from("x"));
+    let counted = events.count(message("note").when(|event| event.body().unwrap() == "3"));
+    send("y", "1");
+    assert_eq!(next.get(), None);
+    send("x", "2");
+    let seen = block_on(next);
+    assert_eq!(seen.to, *a.upid());
+    assert_eq!(seen.from().unwrap().id(), "x");
+    assert_eq!(seen.body().unwrap(), "2");
+    send("x", "3");
+    sync(&a);
+
+    let dropped = events.drop_next(message("note"));
+    send("x", "4");
+    assert_eq!(block_on(dropped).body().unwrap(), "4");
+    let dropped = events.drop_all(any().from_address(runtime.address()));
+    send("x", "5");
+    send("x", "6");
+    sync(&a);
+    assert_eq!(dropped.count(), 2);
+    drop(dropped);
+    send("x", "7");
+    log.wait_for(&["y 1", "x 2", "x 3", "x 7"]);
+    assert_eq!(counted.count(), 1);
+}
+
+/// Has a route, and turns of its own.
+struct Routed {
+    log: Log,
+}
+
+impl Routed {
+    fn recover(ctx: &Context<Self>) {
+        ctx.pid()
+            .dispatch(|recorder, _| recorder.log.add("recovered"));
+    }
+}
+
+impl Process for Routed {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.route("/state", RouteOptions::default(), |_, _, _: Request| {
+            Reply::from(Response::text(http::StatusCode::OK, "fine"))
+        });
+        Self::recover(ctx);
+    }
+}
+
+#[test]
+fn dispatches_and_requests_are_events_too() {
+    let runtime = start(loopback());
+    let events = Events::of(&runtime);
+    let log = Log::default();
+    let recovered = events.next(dispatch("recover").to("b"));
+    let actor = Routed { log: log.clone() };
+    let pid = runtime.spawn("b", actor).unwrap();
+    block_on(recovered);
+    log.wait_for(&["recovered"]);
+
+    let dropped = events.drop_next(dispatch("by name"));
+    pid.dispatch_named("by name", |b, _| b.log.add("not dropped"));
+    block_on(dropped);
+    let asked = events.next(dispatch("dispatches_and_requests_are_events_too"));
+    assert_eq!(block_on(pid.ask(|_, _| 7)).unwrap(), 7);
+    assert!(asked.get().is_some());
+
+    let request = events.next(http_request("/b/state"));
+    assert_eq!(common::get(&runtime, "/b/state").text(), "fine");
+    block_on(request);
+    let dropped = events.drop_next(http_request("/b/state"));
+    assert_eq!(common::get(&runtime, "/b/state").code(), 500);
+    block_on(dropped);
+    assert_eq!(log.lines(), ["recovered"]);
+}
+
+#[test]
+fn exits_can_be_dropped() {
+    let runtime = start(loopback());
+    let events = Events::of(&runtime);
+    let (a, log) = record(&runtime, "a");
+    for id in ["b", "c"] {
+        let upid = Upid::new(id, runtime.address());
+        let dropped = (id == "b").then(|| events.drop_next(exited().to("a").from("b")));
+        a.dispatch(move |_, ctx| ctx.link(&upid));
+        if let Some(dropped) = dropped {
+            block_on(dropped);
+        }
+    }
+    log.wait_for(&["exited c"]);
+}
+
+#[test]
+fn held_messages_come_in_another_order() {
+    let runtime = start(loopback());
+    let events = Events::of(&runtime);
+    let (a, log) = record(&runtime, "a");
+    let send = |body: &'static str| {
+        let from = Upid::new("x", runtime.address());
+        runtime.send(&from, a.upid(), "note", Bytes::from(body));
+    };
+    let held = events.hold(message("note"));
+    for body in ["1", "2", "3", "4", "5"] {
+        send(body);
+    }
+    sync(&a);
+    assert_eq!(held.events().len(), 5);
+    assert!(held.release(2));
+    assert!(held.release(0));
+    assert!(held.discard(0));
+    assert!(!held.release(2));
+    send("6");
+    log.wait_for(&["x 3", "x 1"]);
+    sync(&a);
+    drop(held);
+    log.wait_for(&["x 3", "x 1", "x 4", "x 5", "x 6"]);
+}
+
+#[test]
+fn what_must_not_come_is_a_failure() {
+    let runtime = start(loopback());
+    let events = Events::of(&runtime);
+    let (a, _) = record(&runtime, "a");
+    let run = |name: &str| {
+        let unseen = events.expect_none(message("note").to("a"));
+        runtime.send(&Upid::default(), a.upid(), name, Bytes::new());
+        sync(&a);
+        drop(unseen);
+    };
+    run("other");
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run("note")));
+    let text = failed.unwrap_err().downcast::<String>().unwrap();
+    assert_eq!(*text, "expected no message 'note' to 'a', but 1 came");
+}
+
+#[test]
+fn a_paused_clock_is_moved_from_timer_to_timer() {
+    let clock = Clock::paused();
+    let runtime = start(RuntimeConfig {
+        clock: clock.clone(),
+        ..loopback()
+    });
+    let (a, log) = record(&runtime, "a");
+    sync(&a);
+    a.dispatch(|_, ctx| {
+        ctx.delay(secs(10), |_, ctx| {
+            ctx.delay(secs(3600), |a: &mut Recorder, _| a.log.add("late"));
+        });
+    });
+    sync(&a);
+    let begin = clock.now();
+    assert_eq!(clock.advance_to_next(), Some(begin + secs(10)));
+    assert!(!block_on(clock.run_until(secs(1800), || log.len() > 0)));
+    assert!(block_on(clock.run_until(secs(1800) * 2, || log.len() > 0)));
+    assert_eq!(clock.now(), begin + secs(3610));
+    clock.resume();
+    assert_eq!(clock.advance_to_next(), None);
+}
+
+#[test]
+fn a_partition_delays_and_a_long_one_breaks() {
+    let mut pair = Pair::new();
+    pair.link();
+    pair.sim.run_for(secs(1));
+    let (near, far) = (pair.near.address().ip(), pair.far.address().ip());
+    let network = pair.sim.network().clone();
+    network.partition(&[near], &[far]);
+    pair.send("1");
+    pair.sim.run_for(secs(600));
+    assert_eq!(pair.b_log.len(), 0);
+    network.heal_all();
+    pair.sim.run_for(secs(1));
+    assert_eq!(pair.b_log.lines(), ["a 1"]);
+
+    network.cut(far, near);
+    pair.send("2");
+    pair.sim.run_for(secs(1));
+    assert_eq!(pair.b_log.lines(), ["a 1", "a 2"]);
+    assert_eq!(pair.a_log.len(), 0);
+    // What is not confirmed is given up in the end.
+    pair.sim.run_for(secs(924));
+    assert_eq!(pair.a_log.lines(), ["exited b"]);
+    // And nobody can connect.
+    pair.link();
+    pair.sim.run_for(secs(9));
+    assert_eq!(pair.a_log.len(), 1);
+    pair.sim.run_for(secs(1));
+    assert_eq!(pair.a_log.len(), 2);
+    network.heal(&[near], &[far]);
+    pair.send("3");
+    pair.sim.run_for(secs(1));
+    assert_eq!(pair.b_log.lines(), ["a 1", "a 2", "a 3"]);
+}
+
+#[test]
+fn crashes_are_noticed_as_the_network_tells() {
+    let check = |how: Crash, silent: Duration, noticed: Duration| {
+        let mut pair = Pair::new();
+        pair.link();
+        pair.sim.run_for(secs(1));
+        let far = pair.far.address();
+        assert!(pair.sim.crash(far, how));
+        assert!(!pair.sim.crash(far, how));
+        pair.sim.run_for(silent);
+        assert_eq!(pair.a_log.len(), 0, "{how:?}");
+        pair.sim.run_for(noticed);
+        assert_eq!(pair.a_log.lines(), ["exited b"], "{how:?}");
+        // Actors have had no last turn.
+        assert_eq!(pair.b_log.len(), 0);
+
+        let far = pair.sim.restart(far).unwrap();
+        let (_, again) = record(&far, "b");
+        pair.send("1");
+        pair.sim.run_for(secs(1));
+        assert_eq!(again.lines(), ["a 1"]);
+    };
+    check(Crash::Process, Duration::ZERO, millis(2));
+    check(Crash::Machine, secs(7200), secs(9 * 75));
+}
+
+#[test]
+fn a_restarted_machine_resets_what_it_does_not_know() {
+    let mut pair = Pair::new();
+    pair.link();
+    pair.sim.run_for(secs(1));
+    let far = pair.far.address();
+    pair.sim.crash(far, Crash::Machine);
+    pair.sim.restart(far).unwrap();
+    pair.sim.run_for(secs(60));
+    assert_eq!(pair.a_log.len(), 0);
+    pair.send("lost");
+    pair.sim.run_for(millis(2));
+    assert_eq!(pair.a_log.lines(), ["exited b"]);
+    // One who has nothing to say learns of it by a probe.
+    pair.link();
+    pair.sim.run_for(secs(1));
+    pair.sim.crash(far, Crash::Machine);
+    pair.sim.restart(far).unwrap();
+    pair.sim.run_for(secs(7200));
+    assert_eq!(pair.a_log.len(), 1);
+    pair.sim.run_for(secs(9 * 75));
+    assert_eq!(pair.a_log.len(), 2);
+}
+
+#[test]
+fn a_runtime_that_is_stopped_ends_in_good_order() {
+    let mut pair = Pair::new();
+    pair.link();
+    pair.send("1");
+    let near = pair.near.address();
+    assert!(pair.sim.stop(near));
+    assert_eq!(pair.a_log.lines(), ["finalized"]);
+    pair.sim.run_for(secs(1));
+    assert_eq!(pair.b_log.lines(), ["a 1"]);
+    assert_eq!(pair.sim.network().connections(), 0);
+}
+
+#[test]
+fn relinking_escapes_a_half_open_connection() {
+    let mut pair = Pair::new();
+    pair.link();
+    pair.send("1");
+    pair.sim.run_for(secs(1));
+    assert_eq!(pair.break_connections(Break::HalfOpen), 1);
+    pair.send("lost");
+    pair.sim.run_for(secs(60));
+    assert_eq!(pair.b_log.lines(), ["a 1"]);
+    assert_eq!(pair.a_log.len(), 0);
+    pair.relink();
+    pair.send("2");
+    pair.sim.run_for(secs(1));
+    assert_eq!(pair.b_log.lines(), ["a 1", "a 2"]);
+    // The half open one is given up without an exit: the link is that of the new connection.
+    pair.sim.run_for(secs(3 * 3600));
+    assert_eq!(pair.a_log.len(), 0);
+    assert_eq!(pair.sim.network().connections(), 1);
+    assert_eq!(pair.break_connections(Break::Reset), 1);
+    pair.sim.run_for(secs(1));
+    assert_eq!(pair.a_log.lines(), ["exited b"]);
+}
+
+#[test]
+fn half_open_connections_are_given_up() {
+    let check = |send: bool, patience: u64| {
+        let mut pair = Pair::new();
+        pair.link();
+        pair.sim.run_for(secs(1));
+        pair.break_connections(Break::HalfOpen);
+        if send {
+            pair.send("lost");
+        }
+        pair.sim.run_for(secs(patience - 1));
+        assert_eq!(pair.a_log.len(), 0);
+        pair.sim.run_for(secs(1));
+        assert_eq!(pair.a_log.lines(), ["exited b"]);
+    };
+    check(true, 924);
+    check(false, 7200 + 9 * 75);
+}
+
+#[test]
+fn messages_for_a_slow_reader_are_dropped_beyond_the_bound() {
+    let config = RuntimeConfig {
+        max_queue_bytes: 10_000,
+        ..RuntimeConfig::default()
+    };
+    let mut pair = pair(1, config);
+    pair.faults(Faults {
+        bandwidth: Some(1_000),
+        window: 2_000,
+        ..Faults::default()
+    });
+    pair.link();
+    pair.sim.run_for(secs(1));
+    for _ in 0..100 {
+        pair.send("x".repeat(800));
+        pair.sim.settle();
+    }
+    let dropped = metric(&pair.near, "libprocess/messages_dropped");
+    let sent = metric(&pair.near, "libprocess/messages_sent");
+    assert!((80.0..90.0).contains(&dropped), "{dropped} dropped");
+    assert_eq!(sent + dropped, 100.0);
+    pair.sim.run_for(secs(60));
+    assert_eq!(pair.b_log.len(), sent as usize);
+    // It was slow, not broken, and takes more now.
+    pair.send("last");
+    pair.sim.run_for(secs(1));
+    assert_eq!(pair.b_log.lines().last().unwrap(), "a last");
+    assert_eq!(pair.a_log.len(), 0);
+}
+
+#[test]
+fn connections_that_break_in_a_message_lose_it_and_the_rest() {
+    let check = |how: Break| {
+        let mut pair = Pair::new();
+        pair.link();
+        pair.send("1");
+        pair.sim.run_for(secs(1));
+        pair.send("2".repeat(1000));
+        // It is under way.
+        pair.sim.settle();
+        assert_eq!(pair.break_connections(how), 1);
+        pair.sim.run_for(secs(60));
+        assert_eq!(pair.b_log.lines(), ["a 1"], "{how:?}");
+        assert_eq!(pair.a_log.lines(), ["exited b"], "{how:?}");
+        assert_eq!(pair.sim.network().connections(), 0);
+        pair.send("3");
+        pair.sim.run_for(secs(1));
+        assert_eq!(pair.b_log.lines(), ["a 1", "a 3"], "{how:?}");
+    };
+    check(Break::Reset);
+    check(Break::Truncate);
+}
+
+#[test]
+fn connects_are_refused_and_doubled() {
+    let mut pair = Pair::new();
+    pair.faults(Faults {
+        refuse: 1.0,
+        ..Faults::default()
+    });
+    pair.link();
+    pair.sim.run_for(secs(1));
+    assert_eq!(pair.a_log.lines(), ["exited b"]);
+
+    pair.faults(Faults {
+        twin: 1.0,
+        ..Faults::default()
+    });
+    pair.link();
+    pair.send("1");
+    pair.sim.run_for(secs(1));
+    assert_eq!(pair.b_log.lines(), ["a 1"]);
+    assert_eq!(pair.break_connections(Break::Reset), 1);
+    pair.sim.run_for(secs(1));
+
+    pair.faults(Faults {
+        replay: 1.0,
+        split: 1.0,
+        ..Faults::default()
+    });
+    pair.send("2");
+    pair.sim.run_for(secs(1));
+    assert_eq!(pair.b_log.lines(), ["a 1", "a 2", "a 2"]);
+    pair.sim.run_for(secs(60));
+    assert_eq!(pair.sim.network().connections(), 0);
+}
+
+#[test]
+fn connections_overtake_each_other() {
+    let far_behind = |seed| {
+        let mut pair = pair(seed, RuntimeConfig::default());
+        let (third, third_log) = {
+            let runtime = pair.sim.start().unwrap();
+            record(&runtime, "c")
+        };
+        pair.faults(Faults {
+            delay: millis(1)..=millis(500),
+            ..Faults::default()
+        });
+        let to = pair.b.upid().clone();
+        third.dispatch(move |_, ctx| ctx.send_raw(&to, "note", Bytes::from("1")));
+        pair.send("1");
+        pair.send("2");
+        pair.sim.run_for(secs(10));
+        assert_eq!(third_log.len(), 0);
+        pair.b_log.lines()
+    };
+    let orders: std::collections::BTreeSet<_> = (0..20).map(far_behind).collect();
+    let all = [
+        ["a 1", "a 2", "c 1"],
+        ["a 1", "c 1", "a 2"],
+        ["c 1", "a 1", "a 2"],
+    ];
+    // Those of one connection travel together here, and stay in order in any case.
+    assert!(orders.len() > 1);
+    assert!(
+        orders
+            .iter()
+            .all(|order| all.contains(&[0, 1, 2].map(|n| &*order[n])))
+    );
+}
+
+#[test]
+fn work_on_blocking_threads_takes_no_time() {
+    let mut pair = Pair::new();
+    let begin = pair.sim.now();
+    pair.a.dispatch(|_, ctx| {
+        let work = || std::thread::sleep(millis(20));
+        ctx.blocking(work, |a: &mut Recorder, _, ()| a.log.add("done"));
+    });
+    pair.sim.settle();
+    assert_eq!(pair.a_log.lines(), ["done"]);
+    let answer = pair.a.ask(|_, ctx| ctx.now());
+    assert_eq!(pair.sim.block_on(answer).unwrap(), begin);
+    let spawned = pair.near.handle().spawn(async { 7 });
+    assert_eq!(pair.sim.block_on(spawned).unwrap(), 7);
+}
+
+#[test]
+fn settling_does_not_wait_for_the_dead() {
+    let mut pair = Pair::new();
+    let (near, far) = (pair.near.address(), pair.far.address());
+    pair.sim.crash(far, Crash::Machine);
+    pair.send("never sent");
+    pair.sim.crash(near, Crash::Process);
+    let clock = pair.sim.clock().clone();
+    pair.sim.block_on(async move { clock.settle().await });
+    pair.near.shutdown();
+}
+
+#[test]
+fn the_runtimes_of_one_host_share_its_address() {
+    let mut sim = Simulation::new(1);
+    let one = sim.start().unwrap();
+    let other = sim
+        .start_with(RuntimeConfig {
+            ip: one.address().ip(),
+            port: 6000,
+            ..RuntimeConfig::default()
+        })
+        .unwrap();
+    let expected: [SocketAddr; 2] = ["10.0.0.1:5050", "10.0.0.1:6000"].map(|a| a.parse().unwrap());
+    assert_eq!([one.address(), other.address()], expected);
+    let (a, _) = record(&one, "a");
+    let (b, log) = record(&other, "b");
+    let to = b.upid().clone();
+    a.dispatch(move |_, ctx| ctx.send_raw(&to, "note", Bytes::from("1")));
+    sim.run_for(secs(1));
+    assert_eq!(log.lines(), ["a 1"]);
+}
+
+#[test]
+fn each_seed_is_another_run() {
+    let traces = parking_lot::Mutex::new(std::collections::BTreeMap::new());
+    run_seeds((0..4).chain(0..4), |seed| {
+        let mut pair = pair(seed, RuntimeConfig::default());
+        pair.faults(Faults {
+            delay: millis(1)..=millis(50),
+            split: 0.5,
+            ..Faults::default()
+        });
+        pair.link();
+        pair.send("1");
+        pair.sim.run_for(secs(1));
+        let trace = pair.sim.trace();
+        assert_eq!(trace.events, 1);
+        let before = traces.lock().insert(seed, trace.hash);
+        assert!(before.is_none_or(|before| before == trace.hash));
+    });
+    let traces = traces.into_inner();
+    let different: std::collections::BTreeSet<_> = traces.values().collect();
+    assert_eq!(different.len(), traces.len());
+}
