@@ -203,7 +203,8 @@ impl Entries {
 }
 
 fn join(asset: &Path, rest: &str) -> PathBuf {
-    match rest {
+    // An absolute path would replace that of the asset.
+    match rest.trim_start_matches('/') {
         "" => asset.to_owned(),
         rest => asset.join(rest),
     }
@@ -293,6 +294,7 @@ mod tests {
         check("/ab", None);
         check("/x", None);
         check("/static/js/x.js", Some("file /www/js/x.js"));
+        check("/static//etc/passwd", Some("file /www/etc/passwd"));
         check("/static", Some("file /www"));
         check("/app.css", Some("file /www/app.css"));
     }
