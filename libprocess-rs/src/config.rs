@@ -89,8 +89,8 @@ pub struct RuntimeConfig {
 /// Settings of the endpoints `/metrics` and `/metrics/snapshot`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MetricsConfig {
-    /// How often each of the two may be asked; requests beyond that wait, at most 1000 of them. None is without limit. Default:
-    /// twice a second.
+    /// How often each of the two may be asked; requests beyond that wait, at most 1000 of them; those refused are
+    /// counted in `libprocess/metrics_requests_refused`. None is without limit. Default: twice a second.
     pub rate: Option<Rate>,
     /// How long a snapshot waits at most for gauges that ask an actor, if the client does not say; default 30 seconds.
     pub gauge_timeout: Duration,

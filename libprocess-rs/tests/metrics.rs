@@ -163,6 +163,7 @@ fn snapshots_are_limited_in_rate() {
     let refused = third.recv_timeout(common::DEADLINE).unwrap();
     assert_eq!(refused.code(), 503);
     assert!(refused.text().starts_with("Too many requests"));
+    assert_eq!(metric(&runtime, "libprocess/metrics_requests_refused"), 2.0);
     clock.advance(Duration::from_millis(400));
     assert_eq!(get(&runtime, "/metrics/snapshot?timeout=1ms").code(), 200);
 }

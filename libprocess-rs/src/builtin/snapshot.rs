@@ -22,6 +22,7 @@ pub(super) struct MetricsEndpoint {
     config: MetricsConfig,
     snapshots: Option<Arc<Limiter>>,
     scrapes: Option<Arc<Limiter>>,
+    refused: Counter,
     left_out: Counter,
 }
 
@@ -36,6 +37,7 @@ impl MetricsEndpoint {
             config,
             snapshots: limiter(),
             scrapes: limiter(),
+            refused: inner.metrics.counter("libprocess/metrics_requests_refused"),
             left_out: inner.metrics.counter("libprocess/metrics_series_left_out"),
         }
     }
@@ -75,7 +77,7 @@ impl MetricsEndpoint {
             Err(error) => return invalid(&error),
         };
         let metrics = ctx.runtime().metrics().clone();
-        answer(ctx, self.snapshots.clone(), timeout, move |answers| {
+        self.answer(ctx, self.snapshots.clone(), timeout, move |answers| {
             Response::json_text_or_jsonp(metrics.to_json(&answers), &request)
         })
     }
@@ -88,7 +90,7 @@ impl MetricsEndpoint {
         let metrics = ctx.runtime().metrics().clone();
         let format = Format::for_accept(request.header("Accept"));
         let (max_series, left_out) = (self.config.max_series, self.left_out.clone());
-        answer(ctx, self.scrapes.clone(), timeout, move |answers| {
+        self.answer(ctx, self.scrapes.clone(), timeout, move |answers| {
             let exposition = metrics.expose(&answers, format, max_series);
             left_out.add(exposition.left_out as u64);
             Response::text(StatusCode::OK, exposition.text)
@@ -108,6 +110,43 @@ impl MetricsEndpoint {
             None => Timeout::Gauges(self.config.gauge_timeout),
         })
     }
+
+    /// Waits for its turn, then for the gauges, and renders elsewhere than on the thread of the actor.
+    fn answer(
+        &self,
+        ctx: &Context<Self>,
+        limiter: Option<Arc<Limiter>>,
+        timeout: Timeout,
+        render: impl FnOnce(Answers) -> Response + Send + 'static,
+    ) -> Reply {
+        let runtime = ctx.runtime().clone();
+        let (metrics, refused) = (runtime.metrics().clone(), self.refused.clone());
+        Reply::later(async move {
+            let clock = runtime.clock();
+            let begin = clock.now();
+            if let Some(limiter) = limiter {
+                let passed = match timeout {
+                    Timeout::Whole(limit) => within(clock, limit, limiter.pass()).await,
+                    Timeout::Gauges(_) => Some(limiter.pass().await),
+                };
+                if passed != Some(Ok(())) {
+                    refused.inc();
+                    return too_many();
+                }
+            }
+            let left = match timeout {
+                Timeout::Whole(limit) => limit.saturating_sub(clock.now() - begin),
+                Timeout::Gauges(limit) => limit,
+            };
+            let answers = metrics.ask(left).await;
+            let _busy = runtime.inner().busy();
+            let rendered = runtime.handle().spawn_blocking(move || render(answers));
+            rendered.await.unwrap_or_else(|error| {
+                tracing::error!("Failed to render the metrics: {error}");
+                Response::status(StatusCode::INTERNAL_SERVER_ERROR)
+            })
+        })
+    }
 }
 
 /// How long an answer may take.
@@ -117,41 +156,6 @@ enum Timeout {
     Whole(Duration),
     /// Any time in the queue, then this for the gauges.
     Gauges(Duration),
-}
-
-/// Waits for its turn, then for the gauges, and renders elsewhere than on the thread of the actor.
-fn answer(
-    ctx: &Context<MetricsEndpoint>,
-    limiter: Option<Arc<Limiter>>,
-    timeout: Timeout,
-    render: impl FnOnce(Answers) -> Response + Send + 'static,
-) -> Reply {
-    let runtime = ctx.runtime().clone();
-    let metrics = runtime.metrics().clone();
-    Reply::later(async move {
-        let clock = runtime.clock();
-        let begin = clock.now();
-        if let Some(limiter) = limiter {
-            let passed = match timeout {
-                Timeout::Whole(limit) => within(clock, limit, limiter.pass()).await,
-                Timeout::Gauges(_) => Some(limiter.pass().await),
-            };
-            if passed != Some(Ok(())) {
-                return too_many();
-            }
-        }
-        let left = match timeout {
-            Timeout::Whole(limit) => limit.saturating_sub(clock.now() - begin),
-            Timeout::Gauges(limit) => limit,
-        };
-        let answers = metrics.ask(left).await;
-        let _busy = runtime.inner().busy();
-        let rendered = runtime.handle().spawn_blocking(move || render(answers));
-        rendered.await.unwrap_or_else(|error| {
-            tracing::error!("Failed to render the metrics: {error}");
-            Response::status(StatusCode::INTERNAL_SERVER_ERROR)
-        })
-    })
 }
 
 fn invalid(error: &DurationError) -> Reply {

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::{Clock, Instant, duration};
+use crate::{Clock, RateLimiter, duration};
 
 /// A number of requests per time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,13 +13,6 @@ pub struct Rate {
     pub requests: u32,
     /// In what time.
     pub per: Duration,
-}
-
-impl Rate {
-    /// The time from one request to the next.
-    fn interval(self) -> Duration {
-        self.per / self.requests.max(1)
-    }
 }
 
 /// A text that is no rate.
@@ -45,12 +38,9 @@ impl FromStr for Rate {
 /// Requests that may wait for their turn; one more is refused.
 const MAX_WAITING: usize = 1000;
 
-/// Lets requests pass in order and one at a time, the first at once.
+/// A rate limiter with a bounded queue.
 pub(crate) struct Limiter {
-    clock: Clock,
-    interval: Duration,
-    /// When the next request may pass. The lock is fair, which makes it the queue.
-    next: tokio::sync::Mutex<Instant>,
+    limiter: RateLimiter,
     waiting: AtomicUsize,
 }
 
@@ -70,26 +60,19 @@ impl Drop for Waiting<'_> {
 impl Limiter {
     pub(crate) fn new(clock: Clock, rate: Rate) -> Self {
         Self {
-            clock,
-            interval: rate.interval(),
-            next: tokio::sync::Mutex::default(),
+            limiter: RateLimiter::new(clock, rate.requests, rate.per),
             waiting: AtomicUsize::new(0),
         }
     }
 
-    /// Waits until the caller may pass. Who stops waiting takes nobody's turn.
+    /// Waits until the caller may pass, unless too many others do.
     pub(crate) async fn pass(&self) -> Result<(), QueueFull> {
         let before = self.waiting.fetch_add(1, Ordering::AcqRel);
         let _waiting = Waiting(&self.waiting);
         if before >= MAX_WAITING {
             return Err(QueueFull);
         }
-        let mut next = self.next.lock().await;
-        let now = self.clock.now();
-        if now < *next {
-            self.clock.sleep(*next - now).await;
-        }
-        *next = self.clock.now() + self.interval;
+        self.limiter.acquire().await;
         Ok(())
     }
 }
@@ -121,42 +104,13 @@ mod tests {
         check("1/2/3secs", None);
     }
 
-    fn limiter(clock: &Clock) -> Limiter {
-        let (requests, per) = (2, Duration::from_secs(1));
-        Limiter::new(clock.clone(), Rate { requests, per })
-    }
-
-    #[test]
-    fn requests_pass_in_order_and_in_steps() {
-        let clock = Clock::paused();
-        let limiter = limiter(&clock);
-        assert_eq!(limiter.pass().now_or_never(), Some(Ok(())));
-        let (mut two, mut gone, mut three) = (
-            Box::pin(limiter.pass()),
-            Box::pin(limiter.pass()),
-            Box::pin(limiter.pass()),
-        );
-        assert_eq!((&mut two).now_or_never(), None);
-        assert_eq!((&mut gone).now_or_never(), None);
-        assert_eq!((&mut three).now_or_never(), None);
-        drop(gone);
-        clock.advance(Duration::from_millis(499));
-        assert_eq!((&mut two).now_or_never(), None);
-        clock.advance(Duration::from_millis(1));
-        assert_eq!((&mut three).now_or_never(), None);
-        assert_eq!(two.now_or_never(), Some(Ok(())));
-        assert_eq!((&mut three).now_or_never(), None);
-        clock.advance(Duration::from_millis(500));
-        assert_eq!(three.now_or_never(), Some(Ok(())));
-        clock.advance(Duration::from_secs(60));
-        assert_eq!(limiter.pass().now_or_never(), Some(Ok(())));
-        assert_eq!(limiter.pass().now_or_never(), None);
-    }
-
     #[test]
     fn the_queue_is_bounded() {
-        let clock = Clock::paused();
-        let limiter = limiter(&clock);
+        let rate = Rate {
+            requests: 2,
+            per: Duration::from_secs(1),
+        };
+        let limiter = Limiter::new(Clock::paused(), rate);
         assert_eq!(limiter.pass().now_or_never(), Some(Ok(())));
         let mut waiting: Vec<_> = (0..MAX_WAITING).map(|_| Box::pin(limiter.pass())).collect();
         for one in &mut waiting {
