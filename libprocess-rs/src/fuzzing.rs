@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::http::{Found, Preferences, Ranges, RouteTable, parse_ranges, split_target};
@@ -46,6 +46,23 @@ pub fn read_messages<'a>(
     }
     transcript.push(format!("partial {}", reader.is_partial()));
     transcript
+}
+
+/// The sender, the id of the receiver, the name and the body of the one message that the bytes are; none if they are not one.
+pub fn read_message(bytes: &[u8]) -> Option<(Upid, String, String, Bytes)> {
+    let limits = Limits {
+        head_bytes: usize::MAX,
+        body_bytes: usize::MAX,
+    };
+    let mut reader = Reader::new(limits, bytes.into());
+    let Ok(Some((Item::Message(message), _))) = reader.next() else {
+        return None;
+    };
+    let whole = !reader.is_partial();
+    whole.then(|| {
+        let (to, name) = (message.to.into(), message.name.into());
+        (message.from, to, name, message.body)
+    })
 }
 
 /// Reads a buffer of messages and returns how many there were and how long their bodies are in total.
@@ -128,6 +145,12 @@ pub fn admit_requests<'a>(
         passed += step;
     }
     (passed, unanswered)
+}
+
+/// Decodes a part of a path; none if it is malformed.
+pub fn percent_decode(text: &str) -> Option<String> {
+    let decoded = crate::http::percent_decode(text).ok()?;
+    Some(decoded.into_owned())
 }
 
 #[cfg(test)]
