@@ -24,7 +24,7 @@ impl<P: Process> ContextExt<P> for Context<P> {
     ) {
         let undecodable = self.runtime().metrics().counter(UNDECODABLE_MESSAGES);
         self.install_raw(
-            &M::full_name(),
+            M::full_name(),
             move |process, ctx, from, body| match decode::<M>(&body) {
                 Ok(message) => handler(process, ctx, from, message),
                 Err(error) => {

@@ -265,7 +265,7 @@ impl Effects for ActorEffects<'_> {
     }
 
     fn send(&mut self, to: &Upid, message: Message) {
-        self.ctx.send_raw(to, &message.name(), message.encode());
+        self.ctx.send_raw(to, message.name(), message.encode());
     }
 
     fn link(&mut self, to: &Upid) {

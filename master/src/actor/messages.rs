@@ -45,7 +45,7 @@ fn on<M: Described>(
     handler: impl Fn(&mut Master, &mut Turn<'_>, &Upid, M) + 'static,
 ) {
     ctx.install_raw(
-        &M::full_name(),
+        M::full_name(),
         move |master: &mut MasterProcess, ctx, from, body: Bytes| {
             let principal = master
                 .core
