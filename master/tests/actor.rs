@@ -27,7 +27,7 @@ struct Peer {
 impl Peer {
     fn remember<M: Message + Name + Default>(ctx: &mut Context<Self>) {
         let name = M::full_name();
-        ctx.install_raw(&name.clone(), move |peer: &mut Self, _, _, body| {
+        ctx.install_raw(name.clone(), move |peer: &mut Self, _, _, body| {
             peer.inbox.lock().unwrap().push((name.clone(), body));
         });
     }
