@@ -505,3 +505,23 @@ fn periodic_turns_keep_their_times_until_they_are_cancelled() {
     assert_eq!(log.len(), lines);
     assert_eq!(clock.next_deadline(), None);
 }
+
+#[test]
+fn an_unmanaged_process_comes_back_unless_it_panicked() {
+    let runtime = start(loopback());
+    let log = Log::default();
+    let unmanaged = |id: &str| {
+        let recorder = Recorder { log: log.clone() };
+        runtime.spawn_unmanaged(id, recorder).unwrap()
+    };
+    let (pid, ended) = unmanaged("a");
+    pid.dispatch(|recorder, _| recorder.log.add("served"));
+    pid.dispatch(|_, ctx| ctx.pid().terminate_in_turn());
+    let recorder = block_on(ended).unwrap();
+    assert_eq!(recorder.log.lines(), ["served", "finalized"]);
+    assert!(!runtime.contains("a"));
+
+    let (pid, ended) = unmanaged("b");
+    pid.dispatch(|_, _| panic!("on purpose"));
+    assert!(block_on(ended).is_none());
+}

@@ -14,7 +14,6 @@ use mesos::recordio;
 use mesos_protos::descriptor::MessageDescriptor;
 use mesos_protos::mesos::{internal, scheduler, v1};
 use mesos_protos::{Described, check_initialized, decode};
-use prost::Message as _;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::io::Read as _;

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use smallvec::SmallVec;
+use tokio::sync::oneshot;
 
 use super::{Context, Event, Mailbox, Process};
 use crate::Upid;
@@ -27,12 +28,29 @@ struct Host<P: Process> {
     turns: u64,
 }
 
-/// Starts `process` on the current arbiter.
+impl<P: Process> Host<P> {
+    fn new(process: P, ctx: Context<P>) -> Self {
+        Self {
+            process,
+            ctx,
+            turns: 0,
+        }
+    }
+}
+
+/// Starts `process` on the current arbiter, which drops it when it has ended.
 pub(crate) fn start<P: Process>(process: P, ctx: Context<P>) {
-    actix_rt::spawn(Host {
-        process,
-        ctx,
-        turns: 0,
+    actix_rt::spawn(Host::new(process, ctx));
+}
+
+/// Starts `process` on the current arbiter and gives it `back` when it has ended, unless by a panic.
+pub(crate) fn start_unmanaged<P: Process>(process: P, ctx: Context<P>, back: oneshot::Sender<P>) {
+    actix_rt::spawn(async move {
+        let mut host = Host::new(process, ctx);
+        if (&mut host).await == Next::Terminate {
+            // Its owner may have lost interest.
+            let _ = back.send(host.process);
+        }
     });
 }
 
@@ -48,9 +66,10 @@ enum Next {
 impl<P: Process> Unpin for Host<P> {}
 
 impl<P: Process> Future for Host<P> {
-    type Output = ();
+    /// Not to continue.
+    type Output = Next;
 
-    fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Next> {
         let host = &mut *self;
         let mailbox = host.ctx.mailbox().clone();
         mailbox.awake();
@@ -66,8 +85,8 @@ impl<P: Process> Future for Host<P> {
         if next == Next::Continue {
             return Poll::Pending;
         }
-        host.end(next);
-        Poll::Ready(())
+        host.end(&next);
+        Poll::Ready(next)
     }
 }
 
@@ -140,8 +159,8 @@ impl<P: Process> Host<P> {
         self.ctx.runtime().inner().counters.panics.inc();
     }
 
-    fn end(&mut self, why: Next) {
-        if why == Next::Terminate {
+    fn end(&mut self, why: &Next) {
+        if *why == Next::Terminate {
             catch(self, |host| {
                 host.process.finalize(&mut host.ctx);
                 Next::Terminate

@@ -15,7 +15,7 @@ pub use mailbox::QueuedEvents;
 pub use periodic::Periodic;
 pub use pid::{AskError, Gone, Pid};
 
-pub(crate) use host::start;
+pub(crate) use host::{start, start_unmanaged};
 pub(crate) use mailbox::{AnyMailbox, Envelope, Event, HttpEvent, Mailbox, wait_for};
 pub(crate) use registry::{Actor, AddError, Ids, Registry};
 pub(crate) use turn::{Ask, Delayed, Named, Turn};

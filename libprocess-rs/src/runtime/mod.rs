@@ -13,10 +13,11 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use crate::actor::{self, Actor, AddError, Context, Mailbox, Pid, Process};
 use crate::http::RouteTable;
-use crate::network::{Tls, TlsError, serve_port};
+use crate::network::{BoxFuture, Tls, TlsError, serve_port};
 use crate::{Clock, MessageName, Metrics, RuntimeConfig, Upid, builtin};
 use workers::Workers;
 
@@ -147,7 +148,28 @@ impl Runtime {
         id: impl Into<String>,
         process: P,
     ) -> Result<Pid<P>, SpawnError> {
-        self.spawn_on(self.inner.place(&placement), id.into(), process)
+        let worker = self.inner.place(&placement);
+        self.spawn_on(worker, id.into(), move |ctx| actor::start(process, ctx))
+    }
+
+    /// Like [`spawn`](Self::spawn), but the process is not dropped at its end. The future gives it back when the actor has ended
+    /// and its id is free; `None` if a turn panicked or the runtime ended without it.
+    ///
+    /// Upstream: `spawn` without `manage`.
+    ///
+    /// # Errors
+    /// See [`spawn`](Self::spawn).
+    pub fn spawn_unmanaged<P: Process>(
+        &self,
+        id: impl Into<String>,
+        process: P,
+    ) -> Result<(Pid<P>, BoxFuture<Option<P>>), SpawnError> {
+        let (back, ended) = oneshot::channel();
+        let worker = self.inner.place(&Placement::Next);
+        let pid = self.spawn_on(worker, id.into(), move |ctx| {
+            actor::start_unmanaged(process, ctx, back);
+        })?;
+        Ok((pid, Box::pin(async move { ended.await.ok() })))
     }
 
     /// Starts an actor on the thread that serves connections, where no actor of the user can hold it up.
@@ -156,14 +178,16 @@ impl Runtime {
         id: &str,
         process: P,
     ) -> Result<Pid<P>, SpawnError> {
-        self.spawn_on(Workers::FIRST, id.to_owned(), process)
+        self.spawn_on(Workers::FIRST, id.to_owned(), move |ctx| {
+            actor::start(process, ctx);
+        })
     }
 
     fn spawn_on<P: Process>(
         &self,
         worker: usize,
         mut id: String,
-        process: P,
+        start: impl FnOnce(Context<P>) + Send + 'static,
     ) -> Result<Pid<P>, SpawnError> {
         if id.is_empty() {
             id = self.generate_id("");
@@ -185,7 +209,7 @@ impl Runtime {
         let pid = Pid::new(upid, mailbox);
         let (runtime, own) = (self.clone(), pid.clone());
         let started = self.inner.workers.start_actor(worker, move || {
-            actor::start(process, Context::new(own, runtime, routes));
+            start(Context::new(own, runtime, routes));
         });
         if !started {
             self.inner.registry.remove(&id);
