@@ -133,7 +133,9 @@ impl Connection {
                 }
                 Item::Rejected(rejection) => self.output.push(rejection.into()),
                 Item::Request(request) => {
-                    self.respond(reading, writing, *request, keep_alive).await?;
+                    // Boxed, so that connections that carry messages alone need no memory for it.
+                    let response = self.respond(reading, writing, *request, keep_alive);
+                    Box::pin(response).await?;
                 }
             }
             if !keep_alive {
