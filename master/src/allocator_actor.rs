@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use libprocess::metrics::Timer;
 use libprocess::{Context, Instant, Pid, Process, Runtime, SpawnError};
-use mesos::ids;
+use mesos::ids::{self, AgentId};
+use mesos::proto::offer::Operation;
 use mesos::resources::{QuantitiesError, ResourceQuantities};
 
 use crate::actor::{AllocatorClient, MasterProcess};
 use crate::allocator::{
-    AgentCapabilities, Allocation, Allocator, AllocatorError, FrameworkOptions, Options,
+    AgentCapabilities, Allocation, Allocator, AllocatorError, Explanation, FrameworkOptions,
+    InverseOffer, InverseOfferStatuses, Options, Question, Round,
 };
 use crate::core::effects::AllocatorCall;
 
@@ -25,6 +27,9 @@ const ALLOCATOR_PROCESS_ID: &str = "allocator";
 /// How often the values of the allocator's metrics are shown anew; computing them takes time
 /// proportional to the cluster.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Who is told which frameworks are to leave which agents.
+type AskToLeave = Box<dyn Fn(Vec<InverseOffer>) + Send>;
 
 /// Queues facts for the allocator.
 #[derive(Clone)]
@@ -52,6 +57,46 @@ impl AllocatorHandle {
         self.pid
             .dispatch(move |allocator, _| allocator.master = Some(master));
     }
+
+    /// Tells the allocator to whom it gives inverse offers.
+    pub fn on_inverse_offers(&self, ask: impl Fn(Vec<InverseOffer>) + Send + 'static) {
+        self.pid
+            .dispatch(move |allocator, _| allocator.ask_to_leave = Some(Box::new(ask)));
+    }
+
+    /// Reserves, unreserves, creates or destroys on what is available of an agent, for an
+    /// operator.
+    ///
+    /// # Errors
+    /// The agent is not known, or the operations do not fit; nothing has changed then. None if the
+    /// allocator has ended.
+    pub async fn update_available(
+        &self,
+        agent: AgentId,
+        operations: Vec<Operation>,
+    ) -> Option<Result<(), AllocatorError>> {
+        let update = move |allocator: &mut AllocatorProcess, _: &mut Context<_>| {
+            allocator.core.update_available(&agent, &operations)
+        };
+        self.pid.ask(update).await.ok()
+    }
+
+    /// Explains why a framework got nothing: see [`Allocator::explain`]. None if the allocator has
+    /// ended.
+    pub async fn explain(&self, question: Question) -> Option<Result<Explanation, AllocatorError>> {
+        let explain = move |allocator: &mut AllocatorProcess, _: &mut Context<_>| {
+            allocator.core.explain(&question)
+        };
+        self.pid.ask(explain).await.ok()
+    }
+
+    /// What frameworks answered to inverse offers. None if the allocator has ended.
+    pub async fn inverse_offer_statuses(&self) -> Option<InverseOfferStatuses> {
+        let statuses = |allocator: &mut AllocatorProcess, _: &mut Context<_>| {
+            allocator.core.inverse_offer_statuses()
+        };
+        self.pid.ask(statuses).await.ok()
+    }
 }
 
 impl AllocatorClient for AllocatorHandle {
@@ -65,6 +110,8 @@ impl AllocatorClient for AllocatorHandle {
 pub struct AllocatorProcess {
     core: Allocator,
     master: Option<Pid<MasterProcess>>,
+    /// Told which frameworks are to leave which agents.
+    ask_to_leave: Option<AskToLeave>,
     /// When a run was asked for that has not begun.
     requested: Option<Instant>,
     metrics: AllocatorMetrics,
@@ -91,6 +138,7 @@ impl AllocatorProcess {
         Self {
             core,
             master: None,
+            ask_to_leave: None,
             requested: None,
             metrics: AllocatorMetrics {
                 run: metrics.timer("allocator/mesos/allocation_run"),
@@ -141,7 +189,7 @@ impl AllocatorProcess {
     fn run(
         &mut self,
         requested: Instant,
-        allocate: impl FnOnce(&mut Allocator, Duration) -> Vec<Allocation>,
+        allocate: impl FnOnce(&mut Allocator, Duration) -> Round,
         ctx: &Context<Self>,
     ) {
         let Some(master) = &self.master else {
@@ -149,14 +197,21 @@ impl AllocatorProcess {
         };
         let begun = ctx.now();
         self.metrics.latency.record(begun.duration_since(requested));
-        let allocations = allocate(&mut self.core, begun.unix());
+        let round = allocate(&mut self.core, begun.unix());
         self.metrics.run.record(ctx.now().duration_since(begun));
-        if allocations.is_empty() {
+        if let Some(ask) = self
+            .ask_to_leave
+            .as_ref()
+            .filter(|_| !round.inverse_offers.is_empty())
+        {
+            ask(round.inverse_offers);
+        }
+        if round.offers.is_empty() {
             return;
         }
         master.dispatch(move |master, ctx| {
             master.turn(ctx, |core, fx| {
-                for allocation in allocations {
+                for allocation in round.offers {
                     let (framework, offered) = hand_out(allocation);
                     core.on_offer(&framework, offered, fx);
                 }
@@ -295,6 +350,28 @@ fn apply_to_agents(
         }
         AllocatorCall::ActivateAgent(id) => core.activate_agent(&id.as_str().into()),
         AllocatorCall::DeactivateAgent(id) => core.deactivate_agent(&id.as_str().into()),
+        AllocatorCall::AddResourceProvider { agent, total, used } => {
+            core.add_resource_provider(&agent, &total, &used)
+        }
+        AllocatorCall::UpdateUnavailability {
+            agent,
+            unavailability,
+        } => core.update_unavailability(&agent, unavailability),
+        AllocatorCall::UpdateInverseOffer {
+            agent,
+            framework,
+            status,
+            filters,
+        } => core.update_inverse_offer(&agent, &framework, status, filters.as_ref(), now),
+        AllocatorCall::UpdateWhitelist(whitelist) => {
+            core.update_whitelist(whitelist);
+            Ok(())
+        }
+        AllocatorCall::UpdateQuota { role, quota } => core.update_quota(&role, quota),
+        AllocatorCall::UpdateWeights(weights) => {
+            let weights = weights.iter();
+            core.update_weights(weights.map(|(role, weight)| (role.as_str(), *weight)))
+        }
         other => apply_to_resources(core, other, now),
     }
 }
@@ -349,6 +426,7 @@ fn options_of(
     constraints: Option<std::sync::Arc<mesos::proto::scheduler::OfferConstraints>>,
 ) -> FrameworkOptions {
     FrameworkOptions {
+        registered: None,
         suppressed_roles,
         offer_constraints: constraints.map(std::sync::Arc::unwrap_or_clone),
     }
@@ -382,4 +460,78 @@ pub fn parse_minimum(text: &str) -> Result<Vec<ResourceQuantities>, QuantitiesEr
         .filter(|alternative| !alternative.trim().is_empty())
         .map(ResourceQuantities::parse)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use libprocess::{Clock, RuntimeConfig};
+    use mesos::proto;
+    use mesos::resources::{Reservation, Resources};
+
+    use super::*;
+    use crate::core::capabilities::AgentCapabilities as Known;
+
+    #[tokio::test]
+    async fn questions_are_answered_in_the_order_of_facts() {
+        let config = RuntimeConfig {
+            clock: Clock::paused(),
+            ..RuntimeConfig::loopback()
+        };
+        let runtime = Runtime::start(config).unwrap();
+        let options = Options::default();
+        let allocator = AllocatorHandle::spawn(&runtime, options, &BTreeMap::new()).unwrap();
+        let agent = ids::AgentId::from("agent");
+        allocator.call(AllocatorCall::AddFramework {
+            id: ids::FrameworkId::from("f"),
+            info: Arc::new(proto::FrameworkInfo::default()),
+            used: BTreeMap::new(),
+            active: true,
+            suppressed: BTreeSet::new(),
+            constraints: None,
+        });
+        allocator.call(AllocatorCall::AddAgent {
+            id: agent.clone(),
+            info: Arc::new(proto::SlaveInfo::default()),
+            capabilities: Known::default(),
+            total: Resources::parse("cpus:4", "*").unwrap(),
+            used: BTreeMap::new(),
+        });
+        let reserved = Resources::parse("cpus:3", "*")
+            .unwrap()
+            .push_reservation(&Reservation::dynamic("web", None));
+        let reserve = |resources: Resources| Operation {
+            r#type: Some(proto::offer::operation::Type::Reserve.into()),
+            reserve: Some(proto::offer::operation::Reserve {
+                resources: resources.to_protos(),
+                source: vec![],
+            }),
+            ..Default::default()
+        };
+        let update =
+            |resources| allocator.update_available(agent.clone(), vec![reserve(resources)]);
+        assert_eq!(update(reserved.clone()).await, Some(Ok(())));
+        assert!(update(reserved).await.unwrap().is_err(), "1 CPU is left");
+        allocator.call(AllocatorCall::UpdateWhitelist(Some(BTreeSet::new())));
+        let question = Question {
+            framework: ids::FrameworkId::from("f"),
+            role: "*".to_owned(),
+            agent: Some(agent.clone()),
+        };
+        let explanation = allocator.explain(question).await.unwrap().unwrap();
+        let kinds: Vec<&str> = explanation.counts.into_keys().collect();
+        assert_eq!(kinds, ["not_whitelisted", "reserved_for"]);
+        allocator.call(AllocatorCall::UpdateUnavailability {
+            agent: agent.clone(),
+            unavailability: Some(proto::Unavailability {
+                start: proto::TimeInfo { nanoseconds: 1 },
+                duration: None,
+            }),
+        });
+        let statuses = allocator.inverse_offer_statuses().await.unwrap();
+        assert!(statuses[&agent].is_empty());
+        runtime.shutdown();
+        assert_eq!(allocator.inverse_offer_statuses().await, None);
+    }
 }

@@ -9,6 +9,7 @@ use mesos::logging::LoggingFlags;
 use mesos::roles;
 use mesos::values::{ByteSize, DurationValue};
 
+use crate::allocator::policy;
 use crate::constants::MIN_AGENT_REREGISTER_TIMEOUT;
 use crate::core::MasterConfig;
 
@@ -66,7 +67,8 @@ mesos::flags! {
         pub filter_gpu_resources: bool = true,
         /// Endpoints to disable, as JSON.
         pub firewall_rules: Option<String>,
-        /// How frameworks of a role are ordered: `drf` or `random`, as `role_sorter`.
+        /// How frameworks of a role are ordered: `drf`, `random`, `fifo` or `drc`. With `drf` or
+        /// `random`, `role_sorter` must not be the other one of the two.
         pub framework_sorter: String = "drf" => sorter,
         /// Hook modules.
         pub hooks: Option<String>,
@@ -139,7 +141,8 @@ mesos::flags! {
         pub registry_strict: bool = false => never,
         /// Whether agents without fault domain are refused.
         pub require_agent_domain: bool = false,
-        /// How roles are ordered: `drf` or `random`.
+        /// How roles are ordered: `drf` (smallest dominant share first), `random`, `fifo` (first
+        /// registered first) or `drc` (largest dominant demand first).
         pub role_sorter (user_sorter): String = "drf" => sorter,
         /// The roles that frameworks may use, separated by commas; without it, any.
         pub roles: Option<String> => role_list,
@@ -203,22 +206,24 @@ impl MasterFlags {
             ),
             ("allocator", &self.allocator, hierarchical, "hierarchical"),
             (
-                "role_sorter",
-                &self.role_sorter,
-                self.role_sorter == "drf",
-                "drf",
-            ),
-            (
                 "framework_sorter",
                 &self.framework_sorter,
-                self.framework_sorter == "drf",
-                "drf",
+                !self.sorters_differ(),
+                "the same as role_sorter, as in Mesos, if that is drf or random",
             ),
         ];
         match fixed.into_iter().find(|(_, _, supported, _)| !supported) {
             Some((name, value, _, allowed)) => refuse(name, value.clone(), allowed),
             None => Ok(()),
         }
+    }
+
+    /// Whether one of the sorters of Mesos is combined with the other one.
+    fn sorters_differ(&self) -> bool {
+        let of_mesos = |name: &str| matches!(name, "drf" | "random");
+        of_mesos(&self.role_sorter)
+            && of_mesos(&self.framework_sorter)
+            && self.role_sorter != self.framework_sorter
     }
 
     fn check_switches(&self) -> Result<(), Unsupported> {
@@ -350,10 +355,7 @@ fn at_least_one(count: &u32) -> Result<(), String> {
 
 #[expect(clippy::ptr_arg, reason = "validators get the type of the flag")]
 fn sorter(name: &String) -> Result<(), String> {
-    match name.as_str() {
-        "drf" | "random" => Ok(()),
-        _ => Err("it must be drf or random".to_owned()),
-    }
+    policy(name).map(|_| ()).map_err(|error| error.to_string())
 }
 
 #[expect(clippy::ptr_arg, reason = "validators get the type of the flag")]
@@ -468,7 +470,7 @@ mod tests {
         check("--recovery_agent_removal_limit=120%", "120%");
         check("--recovery_agent_removal_limit=half", "half");
         check("--max_agent_ping_timeouts=0", "1 or more");
-        check("--role_sorter=fifo", "drf or random");
+        check("--role_sorter=fair", "drf, random, fifo, drc");
         check("--registry=replicated_log", "in_memory");
         check("--registry=paper", "in_memory");
         check("--registry_strict=true", "true");
@@ -493,8 +495,26 @@ mod tests {
         check("--modules={}", "modules");
         check("--authorizers=other", "authorizers");
         check("--framework_sorter=random", "framework_sorter");
-        check("--role_sorter=random", "role_sorter");
         check("--whitelist=/etc/whitelist", "whitelist");
+    }
+
+    #[test]
+    fn sorters_that_go_together() {
+        for (roles, frameworks, allowed) in [
+            ("drf", "drf", true),
+            ("random", "random", true),
+            ("random", "drf", false),
+            ("drf", "random", false),
+            ("fifo", "drf", true),
+            ("random", "drc", true),
+        ] {
+            let flags = [
+                format!("--role_sorter={roles}"),
+                format!("--framework_sorter={frameworks}"),
+            ];
+            let supported = MasterFlags::from_args(flags).unwrap().check_supported();
+            assert_eq!(supported.is_ok(), allowed, "{roles} and {frameworks}");
+        }
     }
 
     #[test]

@@ -17,3 +17,8 @@ mod start;
 
 pub use flags::MasterFlags;
 pub use start::{RunningMaster, StartError, main, runtime_config, start};
+
+/// Compiles the examples in the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/allocator.md")]
+struct Documentation;

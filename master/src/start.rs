@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::actor::{MasterParts, MasterProcess, PublicSettings};
-use crate::allocator::Options;
+use crate::allocator::{Options, RegexLimits, SortPolicy, policy};
 use crate::allocator_actor::{AllocatorHandle, parse_minimum};
 use crate::constants::MASTER_PROCESS_ID;
 use crate::flags::{MasterFlags, Unsupported, parse_weights};
@@ -175,6 +175,10 @@ fn spawn(
             store: flags.registry_store_timeout.get(),
         },
     )?;
+    let options = Options {
+        master_id: Some(info.id.clone()),
+        ..options
+    };
     let allocator = AllocatorHandle::spawn(runtime, options, &weights)?;
     let (exit, ended) = watch::channel(None);
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
@@ -247,7 +251,24 @@ fn allocator_options(flags: &MasterFlags) -> Result<Options, StartError> {
         publish_per_framework_metrics: flags.publish_per_framework_metrics,
         recovery_timeout: flags.allocator_recovery_timeout.get(),
         agent_recovery_factor: flags.allocator_agent_recovery_factor,
+        role_sorter: sorter("role_sorter", &flags.role_sorter)?,
+        framework_sorter: sorter("framework_sorter", &flags.framework_sorter)?,
+        regex_limits: RegexLimits {
+            max_mem_bytes: usize::try_from(flags.offer_constraints_re2_max_mem.bytes())
+                .unwrap_or(usize::MAX),
+            max_program_size: usize::try_from(flags.offer_constraints_re2_max_program_size)
+                .unwrap_or(0),
+        },
         seed: rand::random(),
+        master_id: None,
+    })
+}
+
+fn sorter(name: &'static str, value: &str) -> Result<Arc<dyn SortPolicy>, StartError> {
+    policy(value).map_err(|error| StartError::Flag {
+        name,
+        value: value.to_owned(),
+        reason: error.to_string(),
     })
 }
 

@@ -7,7 +7,13 @@ use mesos::proto;
 use mesos::resources::{Resource, Resources};
 use proto::slave_info::capability::Type as Capability;
 
-use super::FrameworkId;
+use super::framework::Framework;
+use super::lots::hash;
+use super::maintenance::Maintenance;
+use super::news::Standing;
+use super::role_tree::Role;
+use super::slots::Key;
+use super::{AgentId, FrameworkId};
 
 /// The capabilities of an agent that matter for offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +66,10 @@ impl Description {
     }
 }
 
+/// Resources by framework. Boxed, because a map keeps room for a dozen of what it holds, and most
+/// agents have few frameworks.
+pub(super) type Bundles = BTreeMap<FrameworkId, Box<Resources>>;
+
 /// An agent, what it has and who holds it.
 pub(super) struct Agent {
     pub(super) hostname: String,
@@ -72,23 +82,35 @@ pub(super) struct Agent {
     /// Everything it has, not allocated to anyone.
     total: Resources,
     /// What is offered or allocated, by framework; the resources carry their allocation roles.
-    held: BTreeMap<FrameworkId, Resources>,
+    held: Bundles,
     /// The sum of `held`.
     held_total: Resources,
     /// What frameworks hold that are not known yet: agents come back from a failover of the master
     /// before the schedulers do.
-    unclaimed: BTreeMap<FrameworkId, Resources>,
+    unclaimed: Bundles,
     /// The parts of `held` that are in use rather than only offered.
-    in_use: BTreeMap<FrameworkId, Resources>,
+    in_use: Bundles,
     /// `total` without what is held, but with all shared resources.
     available: Resources,
     /// Whether more is held than there is, so that what comes back is not all available.
     overcommitted: bool,
     has_gpus: bool,
+    has_revocable: bool,
+    /// Decides when it is its turn in a run.
+    pub(super) order: u64,
+    /// Whether anyone could take what is available of it.
+    pub(super) standing: Standing,
+    /// Who was handed something of it last, and in which run.
+    pub(super) taker: Option<(u64, Key<Framework>, Key<Role>)>,
+    /// Which shared volumes were offered last, and in which run.
+    pub(super) shared_in: Option<Box<(u64, Resources)>>,
+    /// When it will not be there, and what frameworks say to that.
+    pub(super) maintenance: Option<Box<Maintenance>>,
 }
 
 impl Agent {
     pub(super) fn new(
+        id: &AgentId,
         description: Description,
         capabilities: AgentCapabilities,
         total: Resources,
@@ -104,11 +126,20 @@ impl Agent {
             total,
             held: BTreeMap::new(),
             held_total: Resources::new(),
-            unclaimed: used,
+            unclaimed: used
+                .into_iter()
+                .map(|(id, used)| (id, Box::new(used)))
+                .collect(),
             in_use: BTreeMap::new(),
             available: Resources::new(),
             overcommitted: false,
             has_gpus: false,
+            has_revocable: false,
+            order: hash(id.as_str()),
+            standing: Standing::default(),
+            taker: None,
+            shared_in: None,
+            maintenance: None,
         };
         agent.unclaimed.retain(|_, resources| !resources.is_empty());
         agent.describe(description);
@@ -140,12 +171,12 @@ impl Agent {
         &self.available
     }
 
-    pub(super) fn held(&self) -> &BTreeMap<FrameworkId, Resources> {
+    pub(super) fn held(&self) -> &Bundles {
         &self.held
     }
 
     pub(super) fn held_by(&self, framework: &FrameworkId) -> Option<&Resources> {
-        self.held.get(framework)
+        self.held.get(framework).map(Box::as_ref)
     }
 
     /// Whether a framework holds anything that is allocated to `role`.
@@ -164,6 +195,16 @@ impl Agent {
         self.has_gpus
     }
 
+    /// Whether some of it may be taken back at any time.
+    pub(super) fn has_revocable(&self) -> bool {
+        self.has_revocable
+    }
+
+    /// What frameworks hold that are not known yet.
+    pub(super) fn unclaimed(&self) -> &Bundles {
+        &self.unclaimed
+    }
+
     pub(super) fn set_total(&mut self, total: Resources) {
         self.total = total;
         self.recompute();
@@ -175,9 +216,10 @@ impl Agent {
             return;
         }
         match self.held.get_mut(framework) {
-            Some(held) => *held += resources,
+            Some(held) => **held += resources,
             None => {
-                self.held.insert(framework.clone(), resources.clone());
+                let resources = Box::new(resources.clone());
+                self.held.insert(framework.clone(), resources);
             }
         }
         self.held_total += resources;
@@ -192,7 +234,7 @@ impl Agent {
     /// Takes resources, allocated to a role, back from a framework that holds them.
     pub(super) fn take(&mut self, framework: &FrameworkId, resources: &Resources) {
         if let Some(held) = self.held.get_mut(framework) {
-            *held -= resources;
+            **held -= resources;
             if held.is_empty() {
                 self.held.remove(framework);
             }
@@ -206,7 +248,7 @@ impl Agent {
     }
 
     /// What is in use, by framework.
-    pub(super) fn in_use(&self) -> &BTreeMap<FrameworkId, Resources> {
+    pub(super) fn in_use(&self) -> &Bundles {
         &self.in_use
     }
 
@@ -215,7 +257,7 @@ impl Agent {
         let offered = self.held.get(framework).is_some_and(|held| {
             let in_use = self.in_use.get(framework);
             in_use.map_or(held.contains(resources), |in_use| {
-                held.contains(&(in_use + resources))
+                held.contains(&(&**in_use + resources))
             })
         });
         offered || resources.is_empty()
@@ -225,7 +267,7 @@ impl Agent {
     pub(super) fn start_use(&mut self, framework: &FrameworkId, resources: &Resources) {
         if !resources.is_empty() {
             let in_use = self.in_use.entry(framework.clone()).or_default();
-            *in_use += resources;
+            **in_use += resources;
         }
     }
 
@@ -234,9 +276,9 @@ impl Agent {
         let Some(in_use) = self.in_use.get_mut(framework) else {
             return Resources::new();
         };
-        let rest = &*in_use - resources;
-        let ended = &*in_use - &rest;
-        *in_use = rest;
+        let rest = &**in_use - resources;
+        let ended = &**in_use - &rest;
+        **in_use = rest;
         if in_use.is_empty() {
             self.in_use.remove(framework);
         }
@@ -246,9 +288,9 @@ impl Agent {
     /// Ends the use of what a framework does not even hold any more. Returns what that was.
     pub(super) fn end_excess_use(&mut self, framework: &FrameworkId) -> Resources {
         let none = Resources::new();
-        let held = self.held.get(framework).unwrap_or(&none);
+        let held = self.held_by(framework).unwrap_or(&none);
         let excess = match self.in_use.get(framework) {
-            Some(in_use) if !held.contains(in_use) => in_use - held,
+            Some(in_use) if !held.contains(in_use) => &**in_use - held,
             _ => return none,
         };
         self.end_use(framework, &excess)
@@ -257,7 +299,7 @@ impl Agent {
     /// Adds what a framework holds that is not known yet.
     pub(super) fn add_unclaimed(&mut self, framework: &FrameworkId, resources: &Resources) {
         let unclaimed = self.unclaimed.entry(framework.clone()).or_default();
-        *unclaimed += resources;
+        **unclaimed += resources;
         self.recompute();
     }
 
@@ -266,13 +308,13 @@ impl Agent {
     pub(super) fn claim(&mut self, framework: &FrameworkId) -> Option<Resources> {
         let claimed = self.unclaimed.remove(framework)?;
         self.recompute();
-        Some(claimed)
+        Some(*claimed)
     }
 
     /// Takes back what a framework holds that is not known yet.
     pub(super) fn take_unclaimed(&mut self, framework: &FrameworkId, resources: &Resources) {
         if let Some(unclaimed) = self.unclaimed.get_mut(framework) {
-            *unclaimed -= resources;
+            **unclaimed -= resources;
             if unclaimed.is_empty() {
                 self.unclaimed.remove(framework);
             }
@@ -286,6 +328,7 @@ impl Agent {
         self.overcommitted = !total.contains(&held);
         self.available = total - held + self.total.shared();
         self.has_gpus = self.total.get_scalar("gpus").is_some();
+        self.has_revocable = self.total.iter().any(Resource::is_revocable);
     }
 
     fn unavailable(&self) -> Resources {

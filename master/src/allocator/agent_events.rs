@@ -6,7 +6,7 @@ use mesos::proto;
 use mesos::resources::{ResourceQuantities, Resources};
 
 use super::agent::{Agent, Description};
-use super::core::Allocator;
+use super::core::{Allocator, Candidates};
 use super::slots::Key;
 use super::{AgentCapabilities, AgentId, AllocatorError, FrameworkId};
 
@@ -28,18 +28,20 @@ impl Allocator {
             return Err(AllocatorError::DuplicateAgent(id));
         }
         check_total(&id, &total)?;
+        used.values().try_for_each(check_used)?;
         let sum = self
             .total
             .checked_add(&total.quantities())
             .ok_or_else(|| AllocatorError::TooLarge(id.clone()))?;
         self.change_total(sum);
         self.roles.add_reservations(&total);
-        let users: Vec<FrameworkId> = used.keys().cloned().collect();
-        let agent = Agent::new(Description::of(info), capabilities, total, used);
+        let agent = Agent::new(&id, Description::of(info), capabilities, total, used);
+        let users: Vec<FrameworkId> = agent.unclaimed().keys().cloned().collect();
         let key = self.agents.insert(id, agent);
-        for framework in &users {
+        for framework in users {
             self.claim(key, framework);
         }
+        self.unsettle(key);
         let arrived = self.agents.len();
         self.recovery
             .take_if(|recovery| arrived >= recovery.expected_agents);
@@ -48,10 +50,13 @@ impl Allocator {
     }
 
     /// Charges a framework, if it is known, for what it uses on an agent.
-    fn claim(&mut self, agent: Key<Agent>, framework: &FrameworkId) {
-        if let Some(key) = self.frameworks.key(framework)
-            && let Some(claimed) = self.agents.get_mut(agent).and_then(|a| a.claim(framework))
-        {
+    fn claim(&mut self, agent: Key<Agent>, framework: FrameworkId) {
+        let Some(key) = self.frameworks.key(&framework) else {
+            self.unclaimed.entry(framework).or_default().insert(agent);
+            return;
+        };
+        let claimed = self.agents.get_mut(agent).and_then(|a| a.claim(&framework));
+        if let Some(claimed) = claimed {
             self.give_used(agent, key, &claimed);
         }
     }
@@ -63,7 +68,10 @@ impl Allocator {
     pub fn remove_agent(&mut self, id: &AgentId) -> Result<(), AllocatorError> {
         let key = self.agent_key(id)?;
         self.filters.remove_agent(key);
-        self.candidates.remove(&key);
+        if let Candidates::Some(agents) = &mut self.candidates {
+            agents.remove(&key);
+        }
+        self.maintained.remove(&key);
         let Some(agent) = self.agents.get(key) else {
             return Ok(());
         };
@@ -72,6 +80,14 @@ impl Allocator {
             self.take_all(key, framework);
         }
         if let Some((_, agent)) = self.agents.remove(key) {
+            for framework in agent.unclaimed().keys() {
+                if let Some(agents) = self.unclaimed.get_mut(framework) {
+                    agents.remove(&key);
+                    if agents.is_empty() {
+                        self.unclaimed.remove(framework);
+                    }
+                }
+            }
             self.roles.remove_reservations(agent.total());
             let rest = &self.total - &agent.total().quantities();
             self.change_total(rest);
@@ -112,6 +128,7 @@ impl Allocator {
             changed = true;
         }
         if changed {
+            self.unsettle(key);
             self.request_run(key);
         }
         Ok(())
@@ -131,6 +148,7 @@ impl Allocator {
         let Some(agent) = self.agents.get(key) else {
             return Err(AllocatorError::UnknownAgent(id.clone()));
         };
+        used.values().try_for_each(check_used)?;
         let sum = agent.total() + total;
         self.change_agent_total(key, id, sum)?;
         for (framework, used) in used {
@@ -140,6 +158,8 @@ impl Allocator {
                     if let Some(agent) = self.agents.get_mut(key) {
                         agent.add_unclaimed(framework, used);
                     }
+                    let agents = self.unclaimed.entry(framework.clone()).or_default();
+                    agents.insert(key);
                 }
             }
         }
@@ -164,6 +184,7 @@ impl Allocator {
 
     fn set_agent_active(&mut self, id: &AgentId, active: bool) -> Result<(), AllocatorError> {
         let key = self.agent_key(id)?;
+        self.unsettle(key);
         if let Some(agent) = self.agents.get_mut(key) {
             agent.active = active;
         }
@@ -198,8 +219,20 @@ impl Allocator {
         self.roles.add_reservations(&total);
         self.roles.remove_reservations(agent.total());
         agent.set_total(total);
+        self.unsettle(key);
         Ok(true)
     }
+}
+
+/// Checks what a framework is said to use on an agent.
+pub(super) fn check_used(used: &Resources) -> Result<(), AllocatorError> {
+    for resource in used {
+        let Some(role) = resource.allocation_role() else {
+            return Err(AllocatorError::AllocationRole(resource.to_string()));
+        };
+        mesos::roles::validate(role)?;
+    }
+    Ok(())
 }
 
 fn check_total(id: &AgentId, total: &Resources) -> Result<(), AllocatorError> {

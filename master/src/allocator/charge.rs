@@ -23,6 +23,14 @@ impl Charge {
     /// The charge for `resources` where `others` are what the framework and all frameworks hold on
     /// the agent apart from them.
     fn new(resources: &Resources, by_framework: Option<&Resources>, by_all: &Resources) -> Charge {
+        if !resources.iter().any(Resource::is_shared) {
+            let amounts = resources.quantities();
+            return Charge {
+                framework: amounts.clone(),
+                role: amounts,
+                holdings: Holdings::of(resources),
+            };
+        }
         let counts = |resource: &&Resource, others: &Resources| {
             !resource.is_shared() || others.count(resource) == 0
         };
@@ -43,19 +51,41 @@ impl Charge {
 
 impl Allocator {
     /// Notes that a framework is in a role, unless that is known.
-    pub(super) fn track_in_role(&mut self, framework: Key<Framework>, role: &str) -> Key<Role> {
+    pub(super) fn track_in_role(
+        &mut self,
+        framework: Key<Framework>,
+        role: &str,
+        registered: u64,
+    ) -> Key<Role> {
         let key = self.roles.get_or_insert(role);
-        let id = self.frameworks.id(framework).cloned();
-        if let (Some(role), Some(id)) = (self.roles.get_mut(key), id)
-            && !role.frameworks.contains(framework)
-        {
-            role.frameworks.add(framework, id.as_str());
+        let id = self.frameworks.id(framework);
+        let Some((node, id)) = self.roles.get_mut(key).zip(id) else {
+            return key;
+        };
+        if !node.frameworks.contains(framework) {
+            node.frameworks
+                .add(framework, &id.as_str().into(), registered);
         }
         if !self.role_sorter.contains(key) {
-            self.role_sorter.add(key, role);
+            self.role_sorter.add(key, &node.path, u64::MAX);
             self.role_sorter.set_active(key, true);
         }
         key
+    }
+
+    /// When a framework came.
+    pub(super) fn registered(&self, framework: Key<Framework>) -> u64 {
+        let framework = self.frameworks.get(framework);
+        framework.map_or(0, |framework| framework.registered)
+    }
+
+    /// Tells the order of roles what the frameworks in a role want, and when they came.
+    pub(super) fn describe_role(&mut self, key: Key<Role>) {
+        if let Some(role) = self.roles.get(key) {
+            let registered = role.frameworks.first_registered();
+            self.role_sorter.set_registered(key, registered);
+            self.role_sorter.set_demand(key, role.frameworks.demand());
+        }
     }
 
     /// Forgets that a framework is in a role, unless it is subscribed to it or holds something.
@@ -73,6 +103,8 @@ impl Allocator {
         role.frameworks.remove(framework);
         if role.frameworks.len() == 0 {
             self.role_sorter.remove(key);
+        } else {
+            self.describe_role(key);
         }
         self.roles.remove_if_unneeded(key);
     }
@@ -80,18 +112,19 @@ impl Allocator {
     /// Charges a framework for resources of one role that its agent gives to it.
     pub(super) fn give(
         &mut self,
-        agent: Key<Agent>,
+        agent_key: Key<Agent>,
         framework: Key<Framework>,
         role: Key<Role>,
         resources: &Resources,
     ) {
-        let (Some(agent), Some(id), Some(node)) = (
-            self.agents.get_mut(agent),
-            self.frameworks.id(framework),
+        let (Some(agent), Some((id, owner)), Some(node)) = (
+            self.agents.get_mut(agent_key),
+            self.frameworks.get_mut_with_id(framework),
             self.roles.get_mut(role),
         ) else {
             return;
         };
+        owner.agents.insert(agent_key);
         let charge = Charge::new(resources, agent.held_by(id), agent.held_total());
         let held = agent.holds(id, &node.path);
         agent.give(id, resources);
@@ -109,7 +142,8 @@ impl Allocator {
         used: &Resources,
     ) {
         for (path, resources) in used.allocations() {
-            let role = self.track_in_role(framework, &path);
+            let registered = self.registered(framework);
+            let role = self.track_in_role(framework, &path, registered);
             self.give(agent, framework, role, &resources);
         }
         self.start_use(agent, framework, used);
@@ -145,20 +179,23 @@ impl Allocator {
     /// Discharges a framework of resources of one role that go back to their agent.
     pub(super) fn take(
         &mut self,
-        agent: Key<Agent>,
+        agent_key: Key<Agent>,
         framework: Key<Framework>,
         role: Key<Role>,
         resources: &Resources,
     ) {
-        let (Some(agent), Some(id), Some(node)) = (
-            self.agents.get_mut(agent),
-            self.frameworks.id(framework),
+        let (Some(agent), Some((id, owner)), Some(node)) = (
+            self.agents.get_mut(agent_key),
+            self.frameworks.get_mut_with_id(framework),
             self.roles.get_mut(role),
         ) else {
             return;
         };
         let held = agent.holds(id, &node.path);
         agent.take(id, resources);
+        if agent.held_by(id).is_none() {
+            owner.agents.remove(&agent_key);
+        }
         let ended = agent.end_excess_use(id);
         node.count_holder(framework, held, agent.holds(id, &node.path));
         let charge = Charge::new(resources, agent.held_by(id), agent.held_total());
@@ -166,6 +203,7 @@ impl Allocator {
         self.role_sorter.take_back(role, &charge.role);
         self.roles.release(role, &charge.holdings);
         self.roles.remove_allocated(&ended);
+        self.note_return(agent_key, framework, role);
     }
 
     /// Exchanges resources of one role that a framework holds, without a new hand-out.
@@ -177,6 +215,7 @@ impl Allocator {
         before: &Resources,
         after: &Resources,
     ) {
+        self.unsettle(agent);
         let (Some(agent), Some(id), Some(node)) = (
             self.agents.get_mut(agent),
             self.frameworks.id(framework),

@@ -1,9 +1,9 @@
 //! Offer constraints: which agents a framework wants to see, by attribute, hostname, region, zone.
 //!
-//! Upstream: `src/master/allocator/mesos/offer_constraints_filter.cpp`. Regular expressions are
-//! refused for now.
+//! Upstream: `src/master/allocator/mesos/offer_constraints_filter.cpp`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use mesos::attributes::AttributeValue;
 use mesos::proto;
@@ -11,6 +11,9 @@ use proto::scheduler::AttributeConstraint;
 use proto::scheduler::OfferConstraints;
 use proto::scheduler::attribute_constraint::selector::{PseudoattributeType, Selector};
 use proto::scheduler::attribute_constraint::{Predicate as PredicateMessage, predicate};
+use regex::bytes::{Regex, RegexBuilder};
+use regex_automata::nfa::thompson::{NFA, WhichCaptures};
+use regex_automata::util::syntax;
 use thiserror::Error;
 
 use super::agent::Agent;
@@ -30,9 +33,50 @@ pub enum ConstraintError {
     /// A constraint does not say what.
     #[error("an offer constraint of role '{0}' has no predicate that is known")]
     Predicate(String),
-    /// A constraint is a regular expression.
-    #[error("an offer constraint of role '{0}' is a regular expression, which is not supported")]
-    Regex(String),
+    /// A regular expression cannot be understood, or takes more memory than is allowed.
+    #[error(
+        "an offer constraint of role '{role}' has a regular expression '{regex}' that cannot be used: {reason}"
+    )]
+    Regex {
+        /// The role.
+        role: String,
+        /// The regular expression.
+        regex: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A regular expression is too complex.
+    #[error(
+        "an offer constraint of role '{role}' has a regular expression '{regex}' that is too complex: its program has {size} instructions, {max} are allowed"
+    )]
+    RegexTooComplex {
+        /// The role.
+        role: String,
+        /// The regular expression.
+        regex: String,
+        /// How many instructions its program has.
+        size: usize,
+        /// How many are allowed.
+        max: usize,
+    },
+}
+
+/// How large the regular expressions of frameworks may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegexLimits {
+    /// Memory of the program of one, in bytes.
+    pub max_mem_bytes: usize,
+    /// Instructions of the program of one.
+    pub max_program_size: usize,
+}
+
+impl Default for RegexLimits {
+    fn default() -> RegexLimits {
+        RegexLimits {
+            max_mem_bytes: 4096,
+            max_program_size: 100,
+        }
+    }
 }
 
 /// What a constraint looks at.
@@ -51,6 +95,8 @@ enum Condition {
     NotExists,
     Equals(String),
     NotEquals(String),
+    Matches(Regex),
+    NotMatches(Regex),
 }
 
 /// What an agent has.
@@ -68,6 +114,7 @@ pub(super) struct Constraints(BTreeMap<String, Vec<Vec<(Subject, Condition)>>>);
 impl Constraints {
     pub(super) fn compile(
         constraints: Option<&OfferConstraints>,
+        limits: RegexLimits,
     ) -> Result<Constraints, ConstraintError> {
         let roles = constraints.iter().flat_map(|all| &all.role_constraints);
         let compiled = roles.map(|(role, constraints)| {
@@ -80,7 +127,7 @@ impl Constraints {
                 }
                 let constraints = group.attribute_constraints.iter();
                 constraints
-                    .map(|constraint| compile(role, constraint))
+                    .map(|constraint| compile(role, constraint, limits))
                     .collect()
             });
             Ok((role.clone(), groups.collect::<Result<_, _>>()?))
@@ -100,9 +147,46 @@ impl Constraints {
     }
 }
 
+impl Constraints {
+    /// What does not hold on an agent, if it is excluded: the first constraint of each group.
+    pub(super) fn why_excluded(&self, role: &str, agent: &Agent) -> String {
+        let groups = self.0.get(role).into_iter().flatten();
+        let failed = groups.filter_map(|group| {
+            let (subject, condition) = group.iter().find(|constraint| !holds(constraint, agent))?;
+            Some(format!("{subject} {condition}"))
+        });
+        failed.collect::<Vec<_>>().join(" or ")
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::Attribute(name) => write!(f, "attribute '{name}'"),
+            Subject::Hostname => f.write_str("host name"),
+            Subject::Region => f.write_str("region"),
+            Subject::Zone => f.write_str("zone"),
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Condition::Exists => f.write_str("exists"),
+            Condition::NotExists => f.write_str("does not exist"),
+            Condition::Equals(text) => write!(f, "equals '{text}'"),
+            Condition::NotEquals(text) => write!(f, "does not equal '{text}'"),
+            Condition::Matches(regex) => write!(f, "matches '{regex}'"),
+            Condition::NotMatches(regex) => write!(f, "does not match '{regex}'"),
+        }
+    }
+}
+
 fn compile(
     role: &str,
     constraint: &AttributeConstraint,
+    limits: RegexLimits,
 ) -> Result<(Subject, Condition), ConstraintError> {
     let selector = constraint.selector.selector.as_ref();
     let subject = match selector {
@@ -116,21 +200,60 @@ fn compile(
         None => None,
     };
     let subject = subject.ok_or_else(|| ConstraintError::Selector(role.to_owned()))?;
-    Ok((subject, condition(role, &constraint.predicate)?))
+    Ok((subject, condition(role, &constraint.predicate, limits)?))
 }
 
-fn condition(role: &str, predicate: &PredicateMessage) -> Result<Condition, ConstraintError> {
+fn condition(
+    role: &str,
+    predicate: &PredicateMessage,
+    limits: RegexLimits,
+) -> Result<Condition, ConstraintError> {
     use predicate::Predicate;
     match &predicate.predicate {
         Some(Predicate::Exists(_)) => Ok(Condition::Exists),
         Some(Predicate::NotExists(_)) => Ok(Condition::NotExists),
         Some(Predicate::TextEquals(text)) => Ok(Condition::Equals(text.value.clone())),
         Some(Predicate::TextNotEquals(text)) => Ok(Condition::NotEquals(text.value.clone())),
-        Some(Predicate::TextMatches(_) | Predicate::TextNotMatches(_)) => {
-            Err(ConstraintError::Regex(role.to_owned()))
+        Some(Predicate::TextMatches(wanted)) => {
+            full_match(role, &wanted.regex, limits).map(Condition::Matches)
+        }
+        Some(Predicate::TextNotMatches(unwanted)) => {
+            full_match(role, &unwanted.regex, limits).map(Condition::NotMatches)
         }
         None => Err(ConstraintError::Predicate(role.to_owned())),
     }
+}
+
+/// A regular expression that must match a whole text.
+///
+/// `\d`, `\s` and `\w` mean ASCII, as in RE2, unless the expression has other characters.
+fn full_match(role: &str, regex: &str, limits: RegexLimits) -> Result<Regex, ConstraintError> {
+    let refuse = |reason: String| ConstraintError::Regex {
+        role: role.to_owned(),
+        regex: regex.to_owned(),
+        reason,
+    };
+    let unicode = !regex.is_ascii();
+    // Parsed on its own first, so that it cannot close the group that it is put into.
+    let syntax = syntax::Config::new().unicode(unicode).utf8(false);
+    let program = NFA::compiler()
+        .syntax(syntax)
+        .configure(NFA::config().which_captures(WhichCaptures::None))
+        .build(regex)
+        .map_err(|error| refuse(error.to_string()))?;
+    if program.states().len() > limits.max_program_size {
+        return Err(ConstraintError::RegexTooComplex {
+            role: role.to_owned(),
+            regex: regex.to_owned(),
+            size: program.states().len(),
+            max: limits.max_program_size,
+        });
+    }
+    RegexBuilder::new(&format!(r"\A(?:{regex})\z"))
+        .unicode(unicode)
+        .size_limit(limits.max_mem_bytes)
+        .build()
+        .map_err(|error| refuse(error.to_string()))
 }
 
 fn holds((subject, condition): &(Subject, Condition), agent: &Agent) -> bool {
@@ -148,9 +271,11 @@ fn holds((subject, condition): &(Subject, Condition), agent: &Agent) -> bool {
     match (condition, found) {
         (Condition::Exists, found) => !matches!(found, Found::Nothing),
         (Condition::NotExists, found) => matches!(found, Found::Nothing),
-        (Condition::Equals(_), Found::Nothing) => false,
-        (Condition::NotEquals(_), Found::Nothing) => true,
-        (Condition::Equals(_) | Condition::NotEquals(_), Found::Other) => true,
+        (Condition::Equals(_) | Condition::Matches(_), Found::Nothing) => false,
+        (Condition::NotEquals(_) | Condition::NotMatches(_), Found::Nothing) => true,
+        (_, Found::Other) => true,
+        (Condition::Matches(wanted), Found::Text(text)) => wanted.is_match(text.as_bytes()),
+        (Condition::NotMatches(unwanted), Found::Text(text)) => !unwanted.is_match(text.as_bytes()),
         (Condition::Equals(wanted), Found::Text(text)) => wanted == text,
         (Condition::NotEquals(unwanted), Found::Text(text)) => unwanted != text,
     }

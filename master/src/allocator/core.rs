@@ -1,20 +1,20 @@
 //! The state of the allocator, and facts about the cluster as a whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mesos::resources::{ResourceQuantities, Resources};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 
 use super::agent::Agent;
 use super::filters::FilterTable;
 use super::framework::Framework;
+use super::maintenance::InverseOffer;
+use super::news::News;
 use super::quota::Quota;
 use super::role_tree::{Role, RoleTree, can_have_quota};
 use super::slots::{Key, Slots};
-use super::sorter::{Sorter, Totals};
+use super::sorter::{Capacity, Sorter};
 use super::{AgentId, AllocatorError, FrameworkId, Options};
 
 /// What one framework is handed out in a run: resources by role and agent. They carry the role as
@@ -27,6 +27,23 @@ pub struct Allocation {
     pub resources: BTreeMap<String, BTreeMap<AgentId, Resources>>,
 }
 
+/// What a run hands out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Round {
+    /// What each framework is offered, by ascending id of the framework.
+    pub offers: Vec<Allocation>,
+    /// Which frameworks are asked to leave which agents.
+    pub inverse_offers: Vec<InverseOffer>,
+}
+
+impl Round {
+    /// Whether nothing is handed out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.offers.is_empty() && self.inverse_offers.is_empty()
+    }
+}
+
 /// Waiting, after a failover of the master, for agents to come back.
 pub(super) struct Recovery {
     pub(super) expected_agents: usize,
@@ -34,31 +51,54 @@ pub(super) struct Recovery {
     pub(super) deadline: Option<Duration>,
 }
 
+/// The number of the first framework of this master. Smaller ones are left for those of others.
+const FIRST_OWN: u64 = 1 << 32;
+
+/// Which agents the next run is about.
+pub(super) enum Candidates {
+    Some(BTreeSet<Key<Agent>>),
+    All,
+}
+
+impl Candidates {
+    pub(super) fn contains(&self, agent: Key<Agent>) -> bool {
+        match self {
+            Candidates::Some(agents) => agents.contains(&agent),
+            Candidates::All => true,
+        }
+    }
+}
+
 /// The allocator. See the [module](super).
 ///
 /// Times are durations since any fixed moment, and never go back.
 pub struct Allocator {
     pub(super) options: Options,
-    pub(super) rng: StdRng,
     pub(super) frameworks: Slots<FrameworkId, Framework>,
     pub(super) agents: Slots<AgentId, Agent>,
     pub(super) roles: RoleTree,
-    /// The fair order of roles that have frameworks.
+    /// Agents with frameworks on them that are not known yet.
+    pub(super) unclaimed: HashMap<FrameworkId, BTreeSet<Key<Agent>>>,
+    /// The order of roles that have frameworks.
     pub(super) role_sorter: Sorter<Role>,
     /// Amounts of all agents.
     pub(super) total: ResourceQuantities,
     /// `total` without the names that do not count in shares.
-    pub(super) totals: Totals,
+    pub(super) capacity: Capacity,
     pub(super) filters: FilterTable,
+    /// Agents that are to be unavailable.
+    pub(super) maintained: BTreeSet<Key<Agent>>,
+    pub(super) news: News,
+    /// The number that the next framework gets that comes without one of its own.
+    pub(super) next_registered: u64,
     /// Host names of agents to offer; none offers all.
     whitelist: Option<BTreeSet<String>>,
     /// Agents that events named since the last run.
-    pub(super) candidates: BTreeSet<Key<Agent>>,
+    pub(super) candidates: Candidates,
     pauses: u32,
     pub(super) recovery: Option<Recovery>,
-    /// How many runs there were, and how many of them over all agents.
+    /// How many runs there were.
     pub(super) runs: u64,
-    pub(super) full_runs: u64,
 }
 
 impl Allocator {
@@ -66,21 +106,23 @@ impl Allocator {
     #[must_use]
     pub fn new(options: Options) -> Allocator {
         Allocator {
-            rng: StdRng::seed_from_u64(options.seed),
-            options,
             frameworks: Slots::new(),
             agents: Slots::new(),
-            roles: RoleTree::new(),
-            role_sorter: Sorter::hierarchical(),
+            roles: RoleTree::new(options.framework_sorter.clone()),
+            unclaimed: HashMap::new(),
+            role_sorter: Sorter::hierarchical(options.role_sorter.clone()),
             total: ResourceQuantities::new(),
-            totals: Totals::default(),
+            capacity: Capacity::default(),
             filters: FilterTable::default(),
+            maintained: BTreeSet::new(),
+            news: News::default(),
+            next_registered: FIRST_OWN,
             whitelist: None,
-            candidates: BTreeSet::new(),
+            candidates: Candidates::Some(BTreeSet::new()),
             pauses: 0,
             recovery: None,
             runs: 0,
-            full_runs: 0,
+            options,
         }
     }
 
@@ -127,9 +169,8 @@ impl Allocator {
     pub fn update_quota(&mut self, role: &str, quota: Quota) -> Result<(), AllocatorError> {
         check_quota_role(role)?;
         let key = self.roles.get_or_insert(role);
-        if let Some(role) = self.roles.get_mut(key) {
-            role.quota = quota;
-        }
+        self.roles.set_quota(key, quota);
+        self.note_eager_role(key);
         self.roles.remove_if_unneeded(key);
         Ok(())
     }
@@ -193,20 +234,23 @@ impl Allocator {
     /// burst of events costs one run.
     #[must_use]
     pub fn run_requested(&self) -> bool {
-        !self.candidates.is_empty() && !self.is_paused()
+        !matches!(&self.candidates, Candidates::Some(agents) if agents.is_empty())
+            && !self.is_paused()
     }
 
     /// Asks for a run over one agent. While paused this is forgotten; the next full run covers it.
     pub(super) fn request_run(&mut self, agent: Key<Agent>) {
-        if !self.is_paused() {
-            self.candidates.insert(agent);
+        if !self.is_paused()
+            && let Candidates::Some(agents) = &mut self.candidates
+        {
+            agents.insert(agent);
         }
     }
 
     /// Asks for a run over all agents.
     pub(super) fn request_full_run(&mut self) {
-        if !self.is_paused() {
-            self.candidates = self.agents.keys().collect();
+        if !self.is_paused() && self.agents.len() > 0 {
+            self.candidates = Candidates::All;
         }
     }
 
@@ -231,7 +275,7 @@ impl Allocator {
             .iter()
             .filter(|(name, _)| !excluded.contains(name.as_str()))
             .map(|(name, amount)| (name.clone(), amount));
-        self.totals.set(fair.collect());
+        self.capacity.set(fair.collect());
     }
 }
 
@@ -246,10 +290,9 @@ fn check_quota_role(role: &str) -> Result<(), AllocatorError> {
 
 /// The one role that resources are allocated to.
 pub(super) fn allocation_role(resources: &Resources) -> Result<Arc<str>, AllocatorError> {
-    let mut roles: Vec<Option<&str>> = resources.iter().map(|r| r.allocation_role()).collect();
-    roles.dedup();
-    match roles.as_slice() {
-        [Some(role)] => Ok((*role).into()),
+    let mut roles = resources.iter().map(|r| r.allocation_role());
+    match roles.next().flatten() {
+        Some(role) if roles.all(|other| other == Some(role)) => Ok(role.into()),
         _ => Err(AllocatorError::AllocationRole(resources.to_string())),
     }
 }

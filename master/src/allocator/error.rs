@@ -1,6 +1,6 @@
 //! What the allocator refuses.
 
-use mesos::resources::{OperationError, QuantitiesError};
+use mesos::resources::{OperationError, QuantitiesError, ValidationError};
 use mesos::roles::RoleError;
 use thiserror::Error;
 
@@ -31,6 +31,12 @@ pub enum AllocatorError {
     /// The least bundle that a framework wants is not valid.
     #[error("min_allocatable_resources: {0}")]
     MinAllocatable(#[from] QuantitiesError),
+    /// The resources that a framework asked for are not valid.
+    #[error("requested resources: {0}")]
+    Request(#[from] ValidationError),
+    /// A framework asks for more than can be counted.
+    #[error("framework {0} asks for more than can be counted")]
+    DemandTooLarge(FrameworkId),
     /// Resources of an offer or a task are not allocated to exactly one role.
     #[error("{0} is not allocated to exactly one role")]
     AllocationRole(String),
@@ -61,6 +67,16 @@ pub enum AllocatorError {
     /// A conversion changes amounts other than by removing resources.
     #[error("a conversion on agent {0} changes amounts")]
     Amounts(AgentId),
+    /// An answer to an inverse offer says neither yes nor no.
+    #[error(
+        "framework {framework} answered neither yes nor no to an inverse offer of agent {agent}"
+    )]
+    InverseOfferStatus {
+        /// The framework.
+        framework: FrameworkId,
+        /// The agent.
+        agent: AgentId,
+    },
     /// A weight is not a number greater than 0.
     #[error("weight {weight} of role '{role}' is not a number greater than 0")]
     Weight {

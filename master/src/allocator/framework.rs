@@ -6,12 +6,18 @@ use mesos::proto;
 use mesos::resources::{Resource, ResourceQuantities};
 use proto::framework_info::capability::Type as Capability;
 
-use super::constraints::Constraints;
+use super::agent::Agent;
+use super::constraints::{Constraints, RegexLimits};
 use super::error::AllocatorError;
+use super::slots::{Key, KeySet};
 
 /// What a framework is, and what it wants from the allocator.
 #[derive(Clone, Debug, Default)]
 pub struct FrameworkOptions {
+    /// When it registered first: any number that grows from framework to framework and survives
+    /// failovers of the master. Without one its id tells: frameworks of earlier masters come first,
+    /// by the number at the end of their ids; then those of this master as they are added.
+    pub registered: Option<u64>,
     /// Roles in which it wants no offers.
     pub suppressed_roles: BTreeSet<String>,
     /// Which agents it wants to see at all, by role.
@@ -65,6 +71,27 @@ pub(super) struct Framework {
     /// Least bundles by role that replace the global ones.
     pub(super) min_allocatable: BTreeMap<String, Vec<ResourceQuantities>>,
     pub(super) constraints: Constraints,
+    /// When it came.
+    pub(super) registered: u64,
+    /// The agents on which it holds anything.
+    pub(super) agents: KeySet<Key<Agent>>,
+    /// What it asked for, and what of that it was given.
+    pub(super) demand: Option<Box<Demand>>,
+}
+
+/// What a framework asked for.
+#[derive(Default)]
+pub(super) struct Demand {
+    pub(super) asked: ResourceQuantities,
+    /// What it was offered since, without what it returned unused.
+    pub(super) granted: ResourceQuantities,
+}
+
+impl Demand {
+    /// What it was not given yet.
+    pub(super) fn open(&self) -> ResourceQuantities {
+        &self.asked - &self.granted
+    }
 }
 
 impl Framework {
@@ -72,6 +99,7 @@ impl Framework {
     pub(super) fn new(
         info: &proto::FrameworkInfo,
         options: FrameworkOptions,
+        regex_limits: RegexLimits,
     ) -> Result<Framework, AllocatorError> {
         let capabilities = Capabilities::of(info);
         let roles = roles_of(info, capabilities);
@@ -96,7 +124,10 @@ impl Framework {
             capabilities,
             active: false,
             min_allocatable,
-            constraints: Constraints::compile(options.offer_constraints.as_ref())?,
+            constraints: Constraints::compile(options.offer_constraints.as_ref(), regex_limits)?,
+            registered: 0,
+            agents: KeySet::default(),
+            demand: None,
         })
     }
 

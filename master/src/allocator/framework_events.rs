@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesos::proto;
-use mesos::resources::Resources;
+use mesos::resources::{ResourceQuantities, Resources};
 
+use super::agent_events::check_used;
 use super::core::Allocator;
-use super::framework::{Framework, FrameworkOptions};
+use super::framework::{Demand, Framework, FrameworkOptions};
 use super::role_tree::Role;
 use super::slots::Key;
 use super::{AgentId, AllocatorError, FrameworkId};
@@ -28,11 +29,16 @@ impl Allocator {
         if self.frameworks.key(&id).is_some() {
             return Err(AllocatorError::DuplicateFramework(id));
         }
-        let framework = Framework::new(info, options)?;
+        used.values().try_for_each(check_used)?;
+        let registered = options.registered.or_else(|| self.registered_before(&id));
+        let registered = registered.unwrap_or(self.next_registered);
+        let mut framework = Framework::new(info, options, self.options.regex_limits)?;
+        framework.registered = registered;
+        self.next_registered = self.next_registered.saturating_add(1);
         let roles = framework.roles.clone();
         let key = self.frameworks.insert(id.clone(), framework);
         for role in &roles {
-            self.track_in_role(key, role);
+            self.track_in_role(key, role, registered);
         }
         self.charge_known_agents(key, &id, used);
         if active {
@@ -40,6 +46,14 @@ impl Allocator {
             self.request_full_run();
         }
         Ok(())
+    }
+
+    /// When a framework of another master registered, as far as its id tells.
+    fn registered_before(&self, id: &FrameworkId) -> Option<u64> {
+        let (master, number) = id.as_str().rsplit_once('-')?;
+        let own = self.options.master_id.as_deref()?;
+        let number: u32 = number.parse().ok()?;
+        (master != own).then_some(number.into())
     }
 
     /// Charges a new framework for what it uses on agents that are known. An agent's own account
@@ -50,14 +64,12 @@ impl Allocator {
         id: &FrameworkId,
         used: &BTreeMap<AgentId, Resources>,
     ) {
-        let agents: Vec<_> = self
-            .agents
-            .iter()
-            .map(|(agent, agent_id, _)| (agent, agent_id.clone()))
-            .collect();
-        for (agent, agent_id) in agents {
+        let mut agents = self.unclaimed.remove(id).unwrap_or_default();
+        agents.extend(used.keys().filter_map(|agent| self.agents.key(agent)));
+        for agent in agents {
             let unclaimed = self.agents.get_mut(agent).and_then(|agent| agent.claim(id));
-            if let Some(held) = unclaimed.as_ref().or_else(|| used.get(&agent_id)) {
+            let used = self.agents.id(agent).and_then(|id| used.get(id));
+            if let Some(held) = unclaimed.as_ref().or(used) {
                 self.give_used(agent, key, held);
             }
         }
@@ -69,11 +81,12 @@ impl Allocator {
     /// The framework is not known.
     pub fn remove_framework(&mut self, id: &FrameworkId) -> Result<(), AllocatorError> {
         let key = self.framework_key(id)?;
-        let agents: Vec<_> = self.agents.keys().collect();
-        for agent in agents {
+        let agents = self.frameworks.get(key).map(|f| f.agents.clone());
+        for agent in agents.into_iter().flatten() {
             self.take_all(agent, id);
         }
         self.remove_filters(key);
+        self.remove_from_maintenance(key);
         let roles = self
             .frameworks
             .get_mut(key)
@@ -105,6 +118,7 @@ impl Allocator {
         let key = self.framework_key(id)?;
         self.set_active(key, false);
         self.remove_filters(key);
+        self.remove_inverse_filters(key);
         Ok(())
     }
 
@@ -120,24 +134,36 @@ impl Allocator {
         options: FrameworkOptions,
     ) -> Result<(), AllocatorError> {
         let key = self.framework_key(id)?;
-        let mut updated = Framework::new(info, options)?;
+        let mut updated = Framework::new(info, options, self.options.regex_limits)?;
         let Some(framework) = self.frameworks.get_mut(key) else {
             return Err(AllocatorError::UnknownFramework(id.clone()));
         };
         updated.active = framework.active;
+        updated.registered = framework.registered;
+        updated.agents = std::mem::take(&mut framework.agents);
+        updated.demand = framework.demand.take();
         let old = std::mem::replace(framework, updated);
         let (roles, suppressed) = (framework.roles.clone(), framework.suppressed.clone());
+        let joined = self.next_registered;
+        self.next_registered = joined.saturating_add(1);
         for role in &roles - &old.roles {
-            self.track_in_role(key, &role);
+            self.track_in_role(key, &role, joined);
         }
         for role in self.role_keys(&(&old.roles - &roles)) {
             self.filters.remove(key, role);
+            if let Some(node) = self.roles.get_mut(role) {
+                node.frameworks.set_active(key, false);
+            }
+            self.describe_role(role);
             self.untrack_in_role(key, role);
         }
         for role in self.role_keys(&(&(&old.suppressed - &suppressed) & &roles)) {
             self.filters.remove(key, role);
         }
+        self.remove_inverse_filters(key);
         self.refresh_activity(key);
+        self.tell_demand(key);
+        self.note_all_eager(key);
         Ok(())
     }
 
@@ -177,22 +203,79 @@ impl Allocator {
         framework.suppressed.retain(|role| !roles.contains(role));
         for role in self.role_keys(&roles) {
             self.filters.remove(key, role);
+            self.note_eager(key, role);
         }
+        self.remove_inverse_filters(key);
         self.refresh_activity(key);
         self.request_full_run();
         Ok(())
     }
 
-    /// A framework asked for resources. Accepted and without effect, as upstream.
+    /// A framework asked for resources, in place of what it asked for before. This matters to
+    /// policies that look at demand, such as [`Drc`](super::Drc), in all of its roles.
     ///
     /// # Errors
-    /// The framework is not known.
+    /// The framework is not known, or the resources are not valid.
     pub fn request_resources(
         &mut self,
         id: &FrameworkId,
-        _requests: &[proto::Request],
+        requests: &[proto::Request],
     ) -> Result<(), AllocatorError> {
-        self.framework_key(id).map(|_| ())
+        let key = self.framework_key(id)?;
+        let mut asked = ResourceQuantities::new();
+        for request in requests {
+            let amounts = Resources::from_protos(&request.resources)?.quantities();
+            asked = asked
+                .checked_add(&amounts)
+                .ok_or_else(|| AllocatorError::DemandTooLarge(id.clone()))?;
+        }
+        if let Some(framework) = self.frameworks.get_mut(key) {
+            framework.demand = (!asked.is_empty()).then(|| {
+                Box::new(Demand {
+                    asked,
+                    ..Demand::default()
+                })
+            });
+        }
+        self.tell_demand(key);
+        Ok(())
+    }
+
+    /// Notes that a framework was offered something of what it asked for.
+    pub(super) fn note_granted(&mut self, key: Key<Framework>, offer: &Resources) {
+        self.change_granted(key, |granted| *granted += &offer.quantities());
+    }
+
+    /// Notes that a framework returned something unused.
+    pub(super) fn note_returned(&mut self, key: Key<Framework>, returned: &Resources) {
+        self.change_granted(key, |granted| *granted -= &returned.quantities());
+    }
+
+    fn change_granted(
+        &mut self,
+        key: Key<Framework>,
+        change: impl FnOnce(&mut ResourceQuantities),
+    ) {
+        let framework = self.frameworks.get_mut(key);
+        if let Some(demand) = framework.and_then(|framework| framework.demand.as_mut()) {
+            change(&mut demand.granted);
+            self.tell_demand(key);
+        }
+    }
+
+    /// Tells the orders of a framework's roles what it wants.
+    fn tell_demand(&mut self, key: Key<Framework>) {
+        let Some(framework) = self.frameworks.get(key) else {
+            return;
+        };
+        let demand = framework.demand.as_ref().map(|demand| demand.open());
+        let roles = framework.roles.clone();
+        for role in self.role_keys(&roles) {
+            if let Some(node) = self.roles.get_mut(role) {
+                node.frameworks.set_demand(key, demand.as_ref());
+            }
+            self.describe_role(role);
+        }
     }
 
     fn role_keys(&self, roles: &BTreeSet<String>) -> Vec<Key<Role>> {
@@ -216,6 +299,20 @@ impl Allocator {
             framework.active = active;
         }
         self.refresh_activity(key);
+        if active {
+            self.note_all_eager(key);
+        }
+    }
+
+    /// Notes that a framework may be able to take more than before in each of its roles.
+    fn note_all_eager(&mut self, key: Key<Framework>) {
+        let roles = self
+            .frameworks
+            .get(key)
+            .map(|framework| framework.roles.clone());
+        for role in self.role_keys(&roles.unwrap_or_default()) {
+            self.note_eager(key, role);
+        }
     }
 
     /// Brings the sorters in line with where a framework wants offers.
@@ -223,15 +320,16 @@ impl Allocator {
         let Some(framework) = self.frameworks.get(key) else {
             return;
         };
-        for path in &framework.roles {
-            let role = self
-                .roles
-                .key(path)
-                .and_then(|role| self.roles.get_mut(role));
-            if let Some(role) = role {
-                role.frameworks
-                    .set_active(key, framework.wants_offers(path));
+        let wanted: Vec<(Key<Role>, bool)> = framework
+            .roles
+            .iter()
+            .filter_map(|path| Some((self.roles.key(path)?, framework.wants_offers(path))))
+            .collect();
+        for (role, wanted) in wanted {
+            if let Some(node) = self.roles.get_mut(role) {
+                node.frameworks.set_active(key, wanted);
             }
+            self.describe_role(role);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesos::resources::Scalar;
 
 use super::core::Allocator;
+use super::quota::Quota;
 
 /// Names of resources whose amounts in the whole cluster are shown.
 const SHOWN_RESOURCES: [&str; 3] = ["cpus", "mem", "disk"];
@@ -57,21 +58,24 @@ impl Allocator {
             }
             let filters = format!("allocator/mesos/offer_filters/roles/{path}/active");
             metrics.insert(filters, self.filters.count(key) as f64);
-            for (name, amount) in role.quota.guarantees.iter() {
+            let quota_of_role = role.quota.as_ref().map(|account| &account.quota);
+            let default = Quota::default();
+            let configured = quota_of_role.unwrap_or(&default);
+            for (name, amount) in configured.guarantees.iter() {
                 metrics.insert(quota(name.as_str(), "guarantee"), amount.to_f64());
             }
-            for (name, amount) in role.quota.limits.iter() {
+            for (name, amount) in configured.limits.iter() {
                 metrics.insert(quota(name.as_str(), "limit"), amount.to_f64());
             }
-            let guaranteed = role.quota.guarantees.iter();
-            let named: BTreeSet<_> = guaranteed.chain(role.quota.limits.iter()).collect();
+            let guaranteed = configured.guarantees.iter();
+            let named: BTreeSet<_> = guaranteed.chain(configured.limits.iter()).collect();
             for (name, _) in named {
                 let held = self.role_sorter.held(key);
                 let held = held.map_or(Scalar::ZERO, |held| held.get(name.as_str()));
                 metrics.insert(quota(name.as_str(), "offered_or_allocated"), held.to_f64());
             }
             if self.role_sorter.contains(key) {
-                let share = self.role_sorter.share(key, &self.totals);
+                let share = self.role_sorter.share(key, &self.capacity);
                 metrics.insert(
                     format!("allocator/mesos/roles/{path}/shares/dominant"),
                     share,

@@ -5,14 +5,11 @@
 //! with the resources to offer, and treats what it handed out as offered or allocated until told
 //! otherwise. A fact that cannot be true is an [`AllocatorError`] and changes nothing.
 //!
-//! A run visits agents in random order. On each agent the role with the smallest dominant share,
-//! and in it the framework with the smallest share, is given everything that is left, as far as
-//! the framework can use it ([`Options`], capabilities, reservations), has not refused it (filters,
-//! constraints), and the role stays within its limits.
-//!
-//! Not done yet: guarantees of quota are stored and shown, but nothing is held back for them;
-//! maintenance and inverse offers; regular expressions in offer constraints; sorters other than
-//! DRF.
+//! A run visits agents in random order. On each agent the first role and in it the first framework,
+//! in the order of a [`SortPolicy`], is given everything that is left, as far as the framework can
+//! use it ([`Options`], capabilities, reservations), has not refused it (filters, constraints), and
+//! quota leaves it to the role. What roles are guaranteed ([`Quota`]) is served first and held back
+//! from others. `docs/allocator.md` explains it all.
 //!
 //! Upstream: `src/master/allocator/mesos/hierarchical.cpp`.
 
@@ -22,11 +19,16 @@ mod charge;
 mod constraints;
 mod core;
 mod error;
+mod explain;
 mod filters;
 mod framework;
 mod framework_events;
+mod lots;
+mod maintenance;
 mod metrics;
+mod news;
 mod options;
+mod policy;
 mod quota;
 mod resource_events;
 mod role_tree;
@@ -34,16 +36,20 @@ mod run;
 mod sanity;
 mod slots;
 mod sorter;
+mod visit;
 
 #[cfg(test)]
 mod tests;
 
 pub use agent::AgentCapabilities;
-pub use constraints::ConstraintError;
-pub use core::{Allocation, Allocator};
+pub use constraints::{ConstraintError, RegexLimits};
+pub use core::{Allocation, Allocator, Round};
 pub use error::AllocatorError;
+pub use explain::{AgentExplanation, Explanation, Question, Reason};
 pub use framework::FrameworkOptions;
+pub use maintenance::{InverseOffer, InverseOfferStatuses};
 pub use mesos::ids::{AgentId, FrameworkId};
 pub use options::Options;
+pub use policy::{Client, Drc, Drf, Fifo, Random, Rank, SortPolicy, UnknownPolicy, policy};
 pub use quota::Quota;
 pub use sanity::Inconsistency;

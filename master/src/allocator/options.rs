@@ -1,9 +1,13 @@
 //! What can be configured.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mesos::resources::{ResourceQuantities, Scalar};
+
+use super::constraints::RegexLimits;
+use super::policy::{Drf, SortPolicy};
 
 /// Processors below which a bundle is not offered, in thousandths.
 const MIN_CPUS_MILLIS: i64 = 10;
@@ -18,6 +22,10 @@ const MIN_MEM_MILLIS: i64 = 32_000;
 pub struct Options {
     /// Time between two runs over all agents. A filter never lasts shorter.
     pub allocation_interval: Duration,
+    /// Who comes first among roles. See [`policy`](super::policy) for those that have names.
+    pub role_sorter: Arc<dyn SortPolicy>,
+    /// Who comes first among the frameworks of a role.
+    pub framework_sorter: Arc<dyn SortPolicy>,
     /// Names of resources that do not count in shares.
     pub fair_sharing_excluded_resource_names: BTreeSet<String>,
     /// Whether agents with GPUs are kept for frameworks that know GPUs.
@@ -32,7 +40,12 @@ pub struct Options {
     pub recovery_timeout: Duration,
     /// Which part of the agents of the registry must be back before quota is relied on.
     pub agent_recovery_factor: f64,
-    /// The seed of the order in which agents are offered.
+    /// The id of the master, which the ids of its frameworks begin with: frameworks of other
+    /// masters registered before them.
+    pub master_id: Option<String>,
+    /// How large the regular expressions in offer constraints may be.
+    pub regex_limits: RegexLimits,
+    /// The seed of everything that is random.
     pub seed: u64,
 }
 
@@ -42,6 +55,8 @@ impl Default for Options {
             |name, millis| ResourceQuantities::from_iter([(name, Scalar::from_millis(millis))]);
         Options {
             allocation_interval: Duration::from_secs(1),
+            role_sorter: Arc::new(Drf),
+            framework_sorter: Arc::new(Drf),
             fair_sharing_excluded_resource_names: BTreeSet::new(),
             filter_gpu_resources: true,
             region: None,
@@ -52,6 +67,8 @@ impl Default for Options {
             publish_per_framework_metrics: true,
             recovery_timeout: Duration::from_secs(10 * 60),
             agent_recovery_factor: 0.8,
+            master_id: None,
+            regex_limits: RegexLimits::default(),
             seed: 0,
         }
     }

@@ -1,4 +1,4 @@
-//! Quota of roles.
+//! Quota of roles, and what it leaves for others.
 
 use mesos::resources::{ResourceLimits, ResourceQuantities};
 
@@ -19,5 +19,85 @@ impl Quota {
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.guarantees.is_empty() && self.limits.is_empty()
+    }
+}
+
+/// The quota of a role, and what was left of it at the end of the last run, or is left in the
+/// present one.
+///
+/// What roles below are handed counts from the next run on.
+#[derive(Debug, Default)]
+pub(super) struct QuotaAccount {
+    pub(super) quota: Quota,
+    /// What is guaranteed and not consumed.
+    pub(super) unsatisfied: ResourceQuantities,
+    /// What may be consumed still.
+    pub(super) rest: ResourceLimits,
+}
+
+impl QuotaAccount {
+    /// Starts a run. Returns whether more is left than there was.
+    pub(super) fn begin(&mut self, consumed: &ResourceQuantities) -> bool {
+        let unsatisfied = &self.quota.guarantees - consumed;
+        let rest = self.quota.limits.minus(consumed);
+        let more = !self.unsatisfied.contains(&unsatisfied)
+            || rest.iter().any(|(name, left)| {
+                self.rest
+                    .get(name.as_str())
+                    .is_none_or(|before| left > before)
+            });
+        self.unsatisfied = unsatisfied;
+        self.rest = rest;
+        more
+    }
+
+    /// Counts what was handed out.
+    pub(super) fn consume(&mut self, amounts: &ResourceQuantities) {
+        self.unsatisfied -= amounts;
+        self.rest = self.rest.minus(amounts);
+    }
+}
+
+/// Amounts that are held back in the whole cluster for guarantees.
+#[derive(Debug, Default)]
+pub(super) struct Headroom {
+    available: ResourceQuantities,
+    required: ResourceQuantities,
+    /// How much may be handed out beyond guarantees; none if nothing is held back.
+    margin: Option<ResourceQuantities>,
+}
+
+impl Headroom {
+    pub(super) fn new(available: ResourceQuantities, required: ResourceQuantities) -> Headroom {
+        let mut headroom = Headroom {
+            available,
+            required,
+            margin: None,
+        };
+        headroom.compute_margin();
+        headroom
+    }
+
+    fn compute_margin(&mut self) {
+        let held_back = !self.required.is_empty();
+        self.margin = held_back.then(|| &self.available - &self.required);
+    }
+
+    /// How much may be handed out beyond guarantees; none if nothing is held back.
+    pub(super) fn margin(&self) -> Option<&ResourceQuantities> {
+        self.margin.as_ref()
+    }
+
+    /// Counts what was handed out, and which part of it was guaranteed.
+    pub(super) fn consume(
+        &mut self,
+        amounts: &ResourceQuantities,
+        guaranteed: &ResourceQuantities,
+    ) {
+        if !self.required.is_empty() {
+            self.available -= amounts;
+            self.required -= guaranteed;
+            self.compute_margin();
+        }
     }
 }

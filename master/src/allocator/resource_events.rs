@@ -9,7 +9,7 @@ use proto::offer::Operation;
 
 use super::agent::Agent;
 use super::core::{Allocator, allocation_role};
-use super::filters::{Place, refusal};
+use super::filters::{Place, offer_refusal};
 use super::framework::Framework;
 use super::role_tree::Role;
 use super::slots::Key;
@@ -51,7 +51,8 @@ impl Allocator {
             None => return Err(AllocatorError::UnknownAgent(agent.clone())),
         };
         self.change_agent_total(key, agent, total)?;
-        let role = self.track_in_role(framework_key, &path);
+        let registered = self.registered(framework_key);
+        let role = self.track_in_role(framework_key, &path, registered);
         self.exchange(key, framework_key, role, offered, &updated);
         Ok(())
     }
@@ -133,9 +134,7 @@ impl Allocator {
             return Ok(());
         };
         let Some(framework_key) = self.frameworks.key(framework) else {
-            if let Some(agent) = self.agents.get_mut(key) {
-                agent.take_unclaimed(framework, resources);
-            }
+            self.take_unclaimed(key, framework, resources);
             return Ok(());
         };
         let path = self.check_held(key, framework, resources)?;
@@ -146,11 +145,31 @@ impl Allocator {
             self.end_use(key, framework, resources);
         }
         self.take(key, framework_key, role, resources);
+        if !in_use {
+            self.note_returned(framework_key, resources);
+        }
         self.untrack_in_role(framework_key, role);
         if let Some(filters) = filters {
             self.install_filter(framework_key, key, &path, resources, filters, now);
         }
         Ok(())
+    }
+
+    /// Takes back what a framework held that is not known yet.
+    fn take_unclaimed(&mut self, key: Key<Agent>, framework: &FrameworkId, resources: &Resources) {
+        self.unsettle(key);
+        let Some(agent) = self.agents.get_mut(key) else {
+            return;
+        };
+        agent.take_unclaimed(framework, resources);
+        if !agent.unclaimed().contains_key(framework)
+            && let Some(agents) = self.unclaimed.get_mut(framework)
+        {
+            agents.remove(&key);
+            if agents.is_empty() {
+                self.unclaimed.remove(framework);
+            }
+        }
     }
 
     fn install_filter(
@@ -168,7 +187,7 @@ impl Allocator {
             .get(framework)
             .is_some_and(|framework| framework.roles.contains(&**path));
         let role: Option<Key<Role>> = self.roles.key(path).filter(|_| subscribed);
-        let refusal = refusal(filters, self.options.allocation_interval);
+        let refusal = offer_refusal(filters, self.options.allocation_interval);
         if let (Some(role), Some(refusal)) = (role, refusal) {
             let place = Place {
                 framework,
@@ -178,7 +197,7 @@ impl Allocator {
             let mut refused = resources.clone();
             refused.unallocate();
             let until = now.saturating_add(refusal);
-            self.filters.insert(place, refused, until, self.full_runs);
+            self.filters.insert(place, refused, until);
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Roles, what they hold, and the frameworks in them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesos::resources::{Resource, ResourceQuantities, Resources};
 use mesos::roles;
 
 use super::framework::Framework;
-use super::quota::Quota;
+use super::policy::SortPolicy;
+use super::quota::{Quota, QuotaAccount};
 use super::slots::{Key, KeyMap, Slots};
 use super::sorter::Sorter;
 
@@ -16,7 +18,8 @@ pub(super) struct Role {
     /// The role above; none for the root only.
     pub(super) parent: Option<Key<Role>>,
     children: usize,
-    pub(super) quota: Quota,
+    /// None for the default quota.
+    pub(super) quota: Option<Box<QuotaAccount>>,
     pub(super) weight: f64,
     /// The frameworks that are subscribed to the role or hold something in it.
     pub(super) frameworks: Sorter<Framework>,
@@ -57,14 +60,14 @@ impl Holdings {
 }
 
 impl Role {
-    fn new(path: Arc<str>, parent: Option<Key<Role>>) -> Role {
+    fn new(path: Arc<str>, parent: Option<Key<Role>>, policy: Arc<dyn SortPolicy>) -> Role {
         Role {
             path,
             parent,
             children: 0,
-            quota: Quota::default(),
+            quota: None,
             weight: 1.0,
-            frameworks: Sorter::flat(),
+            frameworks: Sorter::flat(policy),
             holders: KeyMap::default(),
             reserved: ResourceQuantities::new(),
             held: Holdings::default(),
@@ -92,8 +95,14 @@ impl Role {
         self.children > 0
             || self.frameworks.len() > 0
             || !self.reserved.is_empty()
-            || !self.quota.is_default()
+            || self.quota.is_some()
             || self.weight != 1.0
+    }
+
+    /// Whether there are limits to what it may have.
+    pub(super) fn is_limited(&self) -> bool {
+        let account = self.quota.as_ref();
+        account.is_some_and(|account| !account.quota.limits.is_empty())
     }
 
     /// What counts against quota: reservations, and what is held beside them.
@@ -106,14 +115,48 @@ impl Role {
 pub(super) struct RoleTree {
     roles: Slots<Arc<str>, Role>,
     root: Key<Role>,
+    with_quota: BTreeSet<Key<Role>>,
+    /// How the frameworks of a role are ordered.
+    policy: Arc<dyn SortPolicy>,
 }
 
 impl RoleTree {
-    pub(super) fn new() -> RoleTree {
+    pub(super) fn new(policy: Arc<dyn SortPolicy>) -> RoleTree {
         let mut roles = Slots::new();
         let path: Arc<str> = "".into();
-        let root = roles.insert(path.clone(), Role::new(path, None));
-        RoleTree { roles, root }
+        let root = roles.insert(path.clone(), Role::new(path, None, policy.clone()));
+        RoleTree {
+            roles,
+            root,
+            with_quota: BTreeSet::new(),
+            policy,
+        }
+    }
+
+    pub(super) fn root(&self) -> Option<&Role> {
+        self.roles.get(self.root)
+    }
+
+    /// Sets the quota of a role; the default quota removes it.
+    pub(super) fn set_quota(&mut self, key: Key<Role>, quota: Quota) {
+        let Some(role) = self.roles.get_mut(key) else {
+            return;
+        };
+        if quota.is_default() {
+            role.quota = None;
+            self.with_quota.remove(&key);
+        } else {
+            role.quota = Some(Box::new(QuotaAccount {
+                quota,
+                ..QuotaAccount::default()
+            }));
+            self.with_quota.insert(key);
+        }
+    }
+
+    /// The roles that have quota.
+    pub(super) fn with_quota(&self) -> Vec<Key<Role>> {
+        self.with_quota.iter().copied().collect()
     }
 
     pub(super) fn key(&self, path: &str) -> Option<Key<Role>> {
@@ -148,7 +191,8 @@ impl RoleTree {
                     if let Some(role) = self.roles.get_mut(parent) {
                         role.children += 1;
                     }
-                    let role = Role::new(prefix.clone(), Some(parent));
+                    let policy = self.policy.clone();
+                    let role = Role::new(prefix.clone(), Some(parent), policy);
                     self.roles.insert(prefix, role)
                 }
             };

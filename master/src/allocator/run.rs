@@ -1,87 +1,67 @@
 //! One run: which framework is handed out what.
 
-use std::borrow::Cow;
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mesos::resources::{Resource, ResourceQuantities, Resources};
-use rand::seq::SliceRandom;
 
 use super::FrameworkId;
 use super::agent::Agent;
-use super::core::{Allocation, Allocator};
+use super::core::{Allocation, Allocator, Candidates, Round};
 use super::framework::Framework;
+use super::lots::{hash, mix};
+use super::news::Eager;
+use super::quota::Headroom;
 use super::role_tree::Role;
-use super::slots::Key;
+use super::slots::{Key, KeyMap};
+use super::visit::{Stage, Visit};
 
-/// What frameworks are handed out in a run.
-type HandOuts = BTreeMap<FrameworkId, Allocation>;
+/// What is handed out, by framework and role.
+type HandedOut = KeyMap<(Key<Framework>, Key<Role>), Vec<(Key<Agent>, Resources)>>;
 
-/// What one agent has for the frameworks of one role.
-struct Bundle {
-    /// Everything that may be offered to a framework that can deal with all of it.
-    resources: Resources,
-    /// Whether some of it needs capabilities.
-    special: bool,
-    /// Whether it is enough for frameworks without a minimum of their own.
-    enough: bool,
-    /// The last refused bundle that `resources` was compared with, and whether it contains them:
-    /// frameworks mostly refused the same one. Filters do not change during a run.
-    compared: Cell<(*const Resources, bool)>,
+/// One run and what it has handed out so far.
+pub(super) struct Run {
+    pub(super) number: u64,
+    pub(super) headroom: Headroom,
+    handed_out: HandedOut,
 }
 
-impl Bundle {
-    /// Whether a refused bundle contains an offer made of this one.
-    fn is_refused(&self, offer: &Resources, refused: &Arc<Resources>) -> bool {
-        if self.special {
-            return refused.contains(offer);
-        }
-        let (compared, contained) = self.compared.get();
-        if compared == Arc::as_ptr(refused) {
-            return contained;
-        }
-        let contained = refused.contains(offer);
-        self.compared.set((Arc::as_ptr(refused), contained));
-        contained
-    }
+/// Whom an agent is to be offered to.
+#[derive(Clone, Copy)]
+enum Plan {
+    Everyone,
+    /// Only this one can take anything.
+    One(Key<Framework>, Key<Role>),
 }
 
-/// One agent in a run.
-struct Visit {
+/// An agent in a run.
+struct Turn {
     agent: Key<Agent>,
-    /// A shared volume is available even while in use, but offered once in a run.
-    offered_shared: Resources,
-    /// The bundle for every role that has no limits, if nothing on the agent is reserved; until
-    /// something is handed out.
-    common: Option<Rc<Bundle>>,
+    /// Decides its place.
+    order: u64,
+    plan: Plan,
 }
 
 impl Allocator {
     /// A run over all agents: once per allocation interval. Expired filters end.
-    pub fn allocate(&mut self, now: Duration) -> Vec<Allocation> {
+    pub fn allocate(&mut self, now: Duration) -> Round {
         self.end_recovery(now);
         if self.is_paused() {
-            return Vec::new();
+            return Round::default();
         }
-        self.filters.expire(now, self.full_runs);
-        self.full_runs += 1;
-        self.candidates.clear();
-        let agents = self.agents.keys().collect();
-        self.run(agents)
+        self.candidates = Candidates::Some(Default::default());
+        self.run(Candidates::All, true, now)
     }
 
     /// A run over the agents that events named since the last run.
-    pub fn allocate_requested(&mut self, now: Duration) -> Vec<Allocation> {
+    pub fn allocate_requested(&mut self, now: Duration) -> Round {
         self.end_recovery(now);
         if self.is_paused() {
-            return Vec::new();
+            return Round::default();
         }
-        self.filters.expire(now, self.full_runs);
-        let agents = std::mem::take(&mut self.candidates).into_iter().collect();
-        self.run(agents)
+        let none = Candidates::Some(Default::default());
+        let candidates = std::mem::replace(&mut self.candidates, none);
+        self.run(candidates, false, now)
     }
 
     /// Stops waiting for agents when the time is over.
@@ -93,199 +73,362 @@ impl Allocator {
         });
     }
 
-    fn run(&mut self, mut agents: Vec<Key<Agent>>) -> Vec<Allocation> {
+    fn run(&mut self, candidates: Candidates, batch: bool, now: Duration) -> Round {
         self.runs += 1;
-        agents.retain(|key| {
-            self.agents
-                .get(*key)
-                .is_some_and(|agent| agent.active && self.is_whitelisted(agent))
-        });
-        agents.shuffle(&mut self.rng);
-        let mut hand_outs = HandOuts::new();
-        for agent in agents {
-            self.offer_agent(agent, &mut hand_outs);
+        let expired = self.filters.expire(now);
+        self.note_expired(&expired);
+        let mut run = Run {
+            number: self.runs,
+            headroom: self.begin_quota(),
+            handed_out: KeyMap::default(),
+        };
+        self.note_headroom(run.headroom.margin());
+        let mut turns = self.plan(&candidates, &run);
+        self.offer_guarantees(&mut turns, &mut run);
+        self.offer_fairly(&mut turns, &mut run);
+        self.news.margin = run.headroom.margin().cloned();
+        if matches!(candidates, Candidates::All) {
+            self.news.clear();
         }
-        hand_outs.into_values().collect()
+        if batch {
+            self.filters.seen();
+        }
+        self.tidy_news();
+        Round {
+            offers: self.allocations(run.handed_out),
+            inverse_offers: self.inverse_offers(|agent| candidates.contains(agent), now),
+        }
     }
 
-    /// Offers what is left of an agent, role by role and framework by framework in fair order.
-    fn offer_agent(&mut self, agent: Key<Agent>, hand_outs: &mut HandOuts) {
-        let has_something = |allocator: &Allocator| {
-            let agent = allocator.agents.get(agent);
-            agent.is_some_and(|agent| !agent.available().is_empty())
+    /// Brings the accounts of quota up to date, and finds out what is to be held back.
+    fn begin_quota(&mut self) -> Headroom {
+        let mut required = ResourceQuantities::new();
+        for key in self.roles.with_quota() {
+            let Some(role) = self.roles.get_mut(key) else {
+                continue;
+            };
+            let consumed = role.consumed();
+            let Some(account) = &mut role.quota else {
+                continue;
+            };
+            let more = account.begin(&consumed);
+            required += &account.unsatisfied;
+            if more {
+                self.note_eager_role(key);
+            }
+        }
+        if required.is_empty() {
+            return Headroom::default();
+        }
+        Headroom::new(self.available_headroom(), required)
+    }
+
+    /// What is not offered or allocated, not reserved and not revocable in the whole cluster.
+    fn available_headroom(&self) -> ResourceQuantities {
+        let mut available = self.total.clone();
+        if let Some(held) = self.role_sorter.held_by_all() {
+            available -= held;
+        }
+        if let Some(root) = self.roles.root() {
+            available -= &(&root.reserved - &root.held.reserved);
+        }
+        for (_, _, agent) in self.agents.iter().filter(|(_, _, a)| a.has_revocable()) {
+            let revocable = agent.available().iter().filter(|r| r.is_revocable());
+            available -= &ResourceQuantities::of_scalars(revocable);
+        }
+        available
+    }
+
+    /// The agents that someone may be able to take something of.
+    fn plan(&mut self, candidates: &Candidates, run: &Run) -> Vec<Turn> {
+        let agents = match candidates {
+            Candidates::All => self.agents_to_look_at(),
+            Candidates::Some(agents) => agents.iter().copied().collect(),
         };
-        let mut visit = Visit {
-            agent,
-            offered_shared: Resources::new(),
-            common: None,
+        let mut turns = Vec::new();
+        for key in agents {
+            let Some(agent) = self.agents.get(key) else {
+                continue;
+            };
+            let order = agent.order;
+            if !agent.active || !self.is_whitelisted(agent) {
+                self.unsettle(key);
+            } else if let Some(plan) = self.plan_agent(key, run) {
+                turns.push(Turn {
+                    agent: key,
+                    order,
+                    plan,
+                });
+            }
+        }
+        turns
+    }
+
+    /// Whom an agent is to be offered to, if anyone can take something of it.
+    fn plan_agent(&mut self, key: Key<Agent>, run: &Run) -> Option<Plan> {
+        let agent = self.agents.get(key)?;
+        let standing = &agent.standing;
+        if !standing.settled {
+            return Some(Plan::Everyone);
+        }
+        let Some(news) = self.news.since(standing.seen) else {
+            return Some(Plan::Everyone);
         };
-        let roles = self.role_sorter.order(&self.totals);
-        for role in roles.iter().copied() {
-            if !has_something(self) {
+        if news.is_empty() && standing.expired.is_empty() {
+            return None;
+        }
+        let expired = standing.expired.iter();
+        let expired = expired.map(|(framework, role)| Eager::Framework(*framework, *role));
+        let mut visit = Visit::new(key, agent, run.number);
+        let mut willing = None;
+        for eager in expired.chain(news.iter().copied()) {
+            for client in self.clients_of(eager) {
+                if Some(client) == willing || !self.can_take(&mut visit, client, run) {
+                    continue;
+                }
+                if willing.is_some() {
+                    return Some(Plan::Everyone);
+                }
+                willing = Some(client);
+            }
+        }
+        if visit.differs_next_time {
+            return Some(Plan::Everyone);
+        }
+        self.settle(key, visit.limited);
+        let (framework, role) = willing?;
+        self.note_refused_by_others(key);
+        Some(Plan::One(framework, role))
+    }
+
+    fn clients_of(&self, eager: Eager) -> Vec<(Key<Framework>, Key<Role>)> {
+        match eager {
+            Eager::Framework(framework, role) => vec![(framework, role)],
+            Eager::Role(role) => {
+                let frameworks = self.roles.get(role).map(|node| node.frameworks.active());
+                let frameworks = frameworks.into_iter().flatten();
+                frameworks.map(|framework| (framework, role)).collect()
+            }
+        }
+    }
+
+    /// Whether a framework in a role could take something of an agent, whoever comes before it.
+    fn can_take(
+        &self,
+        visit: &mut Visit,
+        (framework, role): (Key<Framework>, Key<Role>),
+        run: &Run,
+    ) -> bool {
+        let path = self.roles.get(role).map(|role| &role.path);
+        let wants = self.frameworks.get(framework).zip(path);
+        if !wants.is_some_and(|(framework, path)| framework.wants_offers(path)) {
+            return false;
+        }
+        [Stage::Guarantees, Stage::FairShare]
+            .into_iter()
+            .any(|stage| {
+                visit.stage = stage;
+                let bundle = self.bundle(visit, role, &run.headroom);
+                bundle.is_some_and(|bundle| {
+                    self.offer(visit.agent, role, framework, &bundle).is_some()
+                })
+            })
+    }
+
+    /// The first stage: roles get what they are guaranteed.
+    fn offer_guarantees(&mut self, turns: &mut [Turn], run: &mut Run) {
+        let mut unsatisfied = self.roles.with_quota();
+        unsatisfied.retain(|key| {
+            let account = self.roles.get(*key).and_then(|role| role.quota.as_ref());
+            account.is_some_and(|account| !account.unsatisfied.is_empty())
+        });
+        if unsatisfied.is_empty() {
+            return;
+        }
+        self.sort_turns(turns, mix(run.number, 1));
+        for turn in turns {
+            self.take_turn(turn, Stage::Guarantees, run);
+        }
+    }
+
+    /// The second stage: what is left goes to all roles in fair order.
+    fn offer_fairly(&mut self, turns: &mut [Turn], run: &mut Run) {
+        self.sort_turns(turns, mix(run.number, 2));
+        for turn in turns {
+            let Some(visit) = self.take_turn(turn, Stage::FairShare, run) else {
+                continue;
+            };
+            let agent = self.agents.get_mut(turn.agent);
+            let refused = agent
+                .and_then(|agent| agent.standing.refused.take())
+                .filter(|_| matches!(turn.plan, Plan::One(..)));
+            if visit.differs_next_time {
+                self.unsettle(turn.agent);
+                continue;
+            }
+            self.settle(turn.agent, visit.limited);
+            if let Some(agent) = self.agents.get_mut(turn.agent) {
+                agent.standing.refused = refused;
+            }
+        }
+    }
+
+    /// Puts agents into a random order.
+    fn sort_turns(&self, turns: &mut [Turn], salt: u64) {
+        let seed = mix(self.options.seed, salt);
+        turns.sort_by_cached_key(|turn| (mix(seed, turn.order), turn.order));
+    }
+
+    fn take_turn(&mut self, turn: &Turn, stage: Stage, run: &mut Run) -> Option<Visit> {
+        let agent = self.agents.get(turn.agent)?;
+        let mut visit = Visit::new(turn.agent, agent, run.number);
+        visit.stage = stage;
+        match turn.plan {
+            Plan::Everyone => self.offer_to_all(&mut visit, run),
+            Plan::One(framework, role) => {
+                self.offer_one(&mut visit, role, framework, run);
+            }
+        }
+        if !visit.offered_shared().is_empty()
+            && let Some(agent) = self.agents.get_mut(turn.agent)
+        {
+            agent.shared_in = Some(Box::new((run.number, visit.offered_shared().clone())));
+        }
+        Some(visit)
+    }
+
+    /// Offers what is left of an agent, role by role and framework by framework in order.
+    fn offer_to_all(&mut self, visit: &mut Visit, run: &mut Run) {
+        let seed = self.draw_seed(visit, run, None);
+        let mut roles = self.role_sorter.begin(&self.capacity, seed);
+        while let Some(role) = self.role_sorter.next(&mut roles) {
+            let agent = self.agents.get(visit.agent);
+            if agent.is_none_or(|agent| agent.available().is_empty()) {
                 return;
             }
-            self.offer_role(&mut visit, role, hand_outs);
+            if self.may_have_something(visit, role, &run.headroom) {
+                self.offer_role(visit, role, run);
+            }
         }
     }
 
-    fn offer_role(&mut self, visit: &mut Visit, role: Key<Role>, hand_outs: &mut HandOuts) {
+    fn offer_role(&mut self, visit: &mut Visit, role: Key<Role>, run: &mut Run) {
+        let seed = self.draw_seed(visit, run, Some(role));
         let Some(node) = self.roles.get_mut(role) else {
             return;
         };
-        let frameworks = node.frameworks.order(&self.totals);
+        let mut walk = node.frameworks.begin(&self.capacity, seed);
         let mut bundle = None;
-        for framework in frameworks.iter().copied() {
+        while let Some(framework) = self
+            .roles
+            .get(role)
+            .and_then(|node| node.frameworks.next(&mut walk))
+        {
             if bundle.is_none() {
-                bundle = self.bundle(visit, role);
+                bundle = self.bundle(visit, role, &run.headroom);
             }
-            let Some(current) = bundle.as_deref() else {
+            let Some(current) = &bundle else {
                 return;
             };
-            let Some(offer) = self.offer(visit.agent, role, framework, current) else {
-                continue;
-            };
+            if let Some(offer) = self.offer(visit.agent, role, framework, current) {
+                let offer = offer.into_owned();
+                self.hand_out(visit, role, framework, offer, &current.guaranteed, run);
+                bundle = None;
+            }
+        }
+    }
+
+    /// Offers what is left of an agent to one framework in one role.
+    fn offer_one(
+        &mut self,
+        visit: &mut Visit,
+        role: Key<Role>,
+        framework: Key<Framework>,
+        run: &mut Run,
+    ) {
+        let Some(bundle) = self.bundle(visit, role, &run.headroom) else {
+            return;
+        };
+        if let Some(offer) = self.offer(visit.agent, role, framework, &bundle) {
             let offer = offer.into_owned();
-            let offer = self.hand_out(visit.agent, role, framework, offer, hand_outs);
-            visit.offered_shared += unallocated_shared(&offer);
-            visit.common = None;
-            bundle = None;
+            self.hand_out(visit, role, framework, offer, &bundle.guaranteed, run);
         }
-    }
-
-    /// What an agent has for a role, within the role's limits; none if there is nothing.
-    fn bundle(&self, visit: &mut Visit, role: Key<Role>) -> Option<Rc<Bundle>> {
-        let (agent, role) = (self.agents.get(visit.agent)?, self.roles.get(role)?);
-        let limits = &role.quota.limits;
-        let same_for_all = limits.is_empty() && agent.available().iter().all(|r| r.is_unreserved());
-        if let Some(common) = visit.common.as_ref().filter(|_| same_for_all) {
-            return Some(common.clone());
-        }
-        let mut resources = agent.available().allocatable_to(&role.path);
-        if !visit.offered_shared.is_empty() {
-            resources -= &visit.offered_shared;
-        }
-        if resources.is_empty() {
-            return None;
-        }
-        if !limits.is_empty() {
-            let rest = limits.minus(&role.consumed());
-            let limited = resources.filter(counts_for_quota).shrink_to_limits(&rest);
-            resources = resources.filter(|resource| !counts_for_quota(resource)) + limited;
-        }
-        let bundle = Rc::new(Bundle {
-            special: resources.iter().any(|resource| {
-                resource.is_shared()
-                    || resource.is_revocable()
-                    || resource.has_refined_reservations()
-            }),
-            enough: is_enough(&resources, &self.options.min_allocatable_resources),
-            resources,
-            compared: Cell::new((std::ptr::null(), false)),
-        });
-        if same_for_all {
-            visit.common = Some(bundle.clone());
-        }
-        Some(bundle)
-    }
-
-    /// What of a bundle is to be offered to a framework, if anything.
-    fn offer<'a>(
-        &self,
-        agent_key: Key<Agent>,
-        role_key: Key<Role>,
-        framework_key: Key<Framework>,
-        bundle: &'a Bundle,
-    ) -> Option<Cow<'a, Resources>> {
-        let agent = self.agents.get(agent_key)?;
-        let role = self.roles.get(role_key)?;
-        let framework = self.frameworks.get(framework_key)?;
-        if !self.may_see(framework, agent, &role.path) {
-            return None;
-        }
-        let offer = if bundle.special {
-            let capabilities = framework.capabilities;
-            Cow::Owned(
-                bundle
-                    .resources
-                    .filter(|resource| capabilities.can_take(resource)),
-            )
-        } else {
-            Cow::Borrowed(&bundle.resources)
-        };
-        let enough = match framework.min_allocatable.get(&*role.path) {
-            Some(minimum) => is_enough(&offer, minimum),
-            None if bundle.special => is_enough(&offer, &self.options.min_allocatable_resources),
-            None => bundle.enough,
-        };
-        let on_agent = self.filters.on(agent_key);
-        let refused = on_agent.map(|on_agent| on_agent.refused(framework_key, role_key));
-        let blocked = enough
-            && refused
-                .into_iter()
-                .flatten()
-                .any(|refused| bundle.is_refused(&offer, refused));
-        (enough && !blocked).then_some(offer)
-    }
-
-    /// Whether a framework may be offered an agent in a role at all.
-    fn may_see(&self, framework: &Framework, agent: &Agent, role: &str) -> bool {
-        let capabilities = framework.capabilities;
-        let hides_gpus =
-            self.options.filter_gpu_resources && agent.has_gpus() && !capabilities.gpu_resources;
-        let elsewhere = agent.region.is_some() && agent.region != self.options.region;
-        !hides_gpus
-            && (capabilities.region_aware || !elsewhere)
-            && (agent.capabilities.multi_role || !capabilities.multi_role)
-            && (agent.capabilities.hierarchical_role || !role.contains('/'))
-            && !framework.constraints.exclude(role, agent)
     }
 
     /// Charges a framework for what it is offered, and notes the offer.
     fn hand_out(
         &mut self,
-        agent: Key<Agent>,
+        visit: &mut Visit,
         role: Key<Role>,
         framework: Key<Framework>,
         mut offer: Resources,
-        hand_outs: &mut HandOuts,
-    ) -> Resources {
-        let path = self.roles.get(role).map(|role| role.path.clone());
-        let framework_id = self.frameworks.id(framework).cloned();
-        let agent_id = self.agents.id(agent).cloned();
-        let (Some(path), Some(framework_id), Some(agent_id)) = (path, framework_id, agent_id)
-        else {
-            return Resources::new();
+        guaranteed: &ResourceQuantities,
+        run: &mut Run,
+    ) {
+        let Some(node) = self.roles.get_mut(role) else {
+            return;
         };
-        offer.allocate(path.clone());
-        self.give(agent, framework, role, &offer);
-        let allocation = hand_outs
-            .entry(framework_id)
-            .or_insert_with_key(|framework| Allocation {
-                framework: framework.clone(),
-                resources: BTreeMap::new(),
-            });
-        let in_role = allocation.resources.entry(path.to_string()).or_default();
-        *in_role.entry(agent_id).or_default() += &offer;
-        offer
+        let amounts = ResourceQuantities::of_scalars(offer.iter().filter(|r| counts_for_quota(r)));
+        if let Some(account) = &mut node.quota {
+            account.consume(&amounts);
+        }
+        run.headroom.consume(&amounts, guaranteed);
+        offer.allocate(node.path.clone());
+        self.give(visit.agent, framework, role, &offer);
+        self.note_granted(framework, &offer);
+        if let Some(agent) = self.agents.get_mut(visit.agent) {
+            agent.taker = Some((run.number, framework, role));
+        }
+        visit.note_offer(&offer);
+        let handed_out = run.handed_out.entry((framework, role)).or_default();
+        handed_out.push((visit.agent, offer));
+    }
+
+    /// The seed of the order of the frameworks in a role, or of all roles, on an agent.
+    fn draw_seed(&self, visit: &Visit, run: &Run, role: Option<Key<Role>>) -> u64 {
+        let policy = match role {
+            None => &self.options.role_sorter,
+            Some(_) => &self.options.framework_sorter,
+        };
+        if !policy.draws_lots() {
+            return 0;
+        }
+        let path = role.and_then(|role| self.roles.get(role));
+        let salt = hash(path.map_or("", |role| &role.path));
+        let stage = mix(run.number, visit.stage as u64);
+        mix(mix(mix(self.options.seed, stage), visit.order), salt)
+    }
+
+    /// What was handed out, by id.
+    fn allocations(&self, handed_out: HandedOut) -> Vec<Allocation> {
+        let mut by_framework = BTreeMap::<FrameworkId, Allocation>::new();
+        for ((framework, role), agents) in handed_out {
+            let framework = self.frameworks.id(framework);
+            let Some((framework, role)) = framework.zip(self.roles.get(role)) else {
+                continue;
+            };
+            let allocation =
+                by_framework
+                    .entry(framework.clone())
+                    .or_insert_with_key(|framework| Allocation {
+                        framework: framework.clone(),
+                        resources: BTreeMap::new(),
+                    });
+            let in_role = allocation
+                .resources
+                .entry(role.path.to_string())
+                .or_default();
+            for (agent, resources) in agents {
+                if let Some(agent) = self.agents.id(agent) {
+                    *in_role.entry(agent.clone()).or_default() += resources;
+                }
+            }
+        }
+        by_framework.into_values().collect()
     }
 }
 
 /// Whether a resource counts against quota when it is held: reservations count in any case.
-fn counts_for_quota(resource: &Resource) -> bool {
+pub(super) fn counts_for_quota(resource: &Resource) -> bool {
     resource.as_scalar().is_some() && resource.is_unreserved() && !resource.is_revocable()
-}
-
-/// Whether a bundle contains one of several minimums, if there are any.
-fn is_enough(resources: &Resources, minimums: &[ResourceQuantities]) -> bool {
-    !resources.is_empty()
-        && (minimums.is_empty()
-            || minimums
-                .iter()
-                .any(|minimum| resources.contains_quantities(minimum)))
-}
-
-fn unallocated_shared(resources: &Resources) -> Resources {
-    let mut shared = resources.shared();
-    shared.unallocate();
-    shared
 }

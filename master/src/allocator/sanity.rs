@@ -1,10 +1,11 @@
 //! Whether the accounts agree with each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mesos::resources::{ResourceQuantities, Resources};
 use thiserror::Error;
 
+use super::FrameworkId;
 use super::agent::Agent;
 use super::core::Allocator;
 use super::framework::Framework;
@@ -77,11 +78,12 @@ impl Allocator {
             self.check_role(key, role, &expected)?;
         }
         self.check_frameworks(&expected)?;
+        self.check_indexes()?;
         self.check_filters()
     }
 
     fn check_agent(&self, id: &str, agent: &Agent) -> Result<(), Inconsistency> {
-        let sum: Resources = agent.held().values().sum();
+        let sum: Resources = agent.held().values().map(Box::as_ref).sum();
         expect(|| format!("held on {id}"), agent.held_total(), &sum)?;
         let available = agent.expected_available();
         expect(
@@ -114,7 +116,7 @@ impl Allocator {
                 role.held.unreserved += &holdings.unreserved;
             }
         }
-        let in_use: Resources = agent.in_use().values().sum();
+        let in_use: Resources = agent.in_use().values().map(Box::as_ref).sum();
         for (path, allocated) in in_use.allocations() {
             for key in self.upwards(&path) {
                 let role = expected.roles.entry(key).or_default();
@@ -192,6 +194,44 @@ impl Allocator {
             }
         }
         Ok(())
+    }
+
+    /// The lists of agents by framework agree with the agents.
+    fn check_indexes(&self) -> Result<(), Inconsistency> {
+        let holders = |id: &FrameworkId| {
+            let agents = self.agents.iter();
+            let holding = agents.filter(|(_, _, agent)| agent.held_by(id).is_some());
+            holding.map(|(key, _, _)| key).collect::<BTreeSet<_>>()
+        };
+        for (_, id, framework) in self.frameworks.iter() {
+            let agents = framework.agents.iter().copied().collect::<BTreeSet<_>>();
+            expect(
+                || format!("agents of framework {id}"),
+                &agents,
+                &holders(id),
+            )?;
+        }
+        let mut unclaimed = HashMap::<_, BTreeSet<_>>::new();
+        for (key, _, agent) in self.agents.iter() {
+            for id in agent.unclaimed().keys() {
+                unclaimed.entry(id.clone()).or_default().insert(key);
+            }
+        }
+        expect(
+            || "agents with frameworks that are not known".into(),
+            &self.unclaimed,
+            &unclaimed,
+        )?;
+        let maintained = self
+            .agents
+            .iter()
+            .filter(|(_, _, a)| a.maintenance.is_some());
+        let maintained = maintained.map(|(key, _, _)| key).collect::<BTreeSet<_>>();
+        expect(
+            || "agents that are to be unavailable".into(),
+            &self.maintained,
+            &maintained,
+        )
     }
 
     fn check_filters(&self) -> Result<(), Inconsistency> {

@@ -3,7 +3,7 @@
 //! Inside the allocator everything refers to frameworks, agents and roles by key: copying,
 //! comparing and hashing a key is one instruction, while ids are texts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::marker::PhantomData;
 
@@ -87,9 +87,13 @@ impl Hasher for KeyHasher {
 /// A map whose keys are [`Key`]s or tuples of them.
 pub(super) type KeyMap<K, V> = HashMap<K, V, BuildHasherDefault<KeyHasher>>;
 
+/// A set of [`Key`]s.
+pub(super) type KeySet<K> = HashSet<K, BuildHasherDefault<KeyHasher>>;
+
 /// Things by key and by id. The key of a removed thing is used again.
 pub(super) struct Slots<Id, T> {
-    items: Vec<Option<(Id, T)>>,
+    /// Boxed, so that adding one never moves all of them.
+    items: Vec<Option<Box<(Id, T)>>>,
     free: Vec<Key<T>>,
     keys: HashMap<Id, Key<T>>,
 }
@@ -116,8 +120,8 @@ impl<Id: Clone + Eq + Hash, T> Slots<Id, T> {
         let free = self.keys.get(&id).copied().or_else(|| self.free.pop());
         let key = free.unwrap_or_else(|| Key::new(self.items.len()));
         match self.items.get_mut(key.index()) {
-            Some(slot) => *slot = Some((id.clone(), item)),
-            None => self.items.push(Some((id.clone(), item))),
+            Some(slot) => *slot = Some(Box::new((id.clone(), item))),
+            None => self.items.push(Some(Box::new((id.clone(), item)))),
         }
         self.keys.insert(id, key);
         key
@@ -127,28 +131,33 @@ impl<Id: Clone + Eq + Hash, T> Slots<Id, T> {
         let removed = self.items.get_mut(key.index())?.take()?;
         self.keys.remove(&removed.0);
         self.free.push(key);
-        Some(removed)
+        Some(*removed)
     }
 
     pub(super) fn get(&self, key: Key<T>) -> Option<&T> {
-        let (_, item) = self.items.get(key.index())?.as_ref()?;
-        Some(item)
+        let slot = self.items.get(key.index())?.as_ref()?;
+        Some(&slot.1)
     }
 
     pub(super) fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
-        let (_, item) = self.items.get_mut(key.index())?.as_mut()?;
-        Some(item)
+        let slot = self.items.get_mut(key.index())?.as_mut()?;
+        Some(&mut slot.1)
+    }
+
+    pub(super) fn get_mut_with_id(&mut self, key: Key<T>) -> Option<(&Id, &mut T)> {
+        let (id, item) = &mut **self.items.get_mut(key.index())?.as_mut()?;
+        Some((id, item))
     }
 
     pub(super) fn id(&self, key: Key<T>) -> Option<&Id> {
-        let (id, _) = self.items.get(key.index())?.as_ref()?;
-        Some(id)
+        let slot = self.items.get(key.index())?.as_ref()?;
+        Some(&slot.0)
     }
 
     /// All things, by ascending key.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key<T>, &Id, &T)> {
         self.items.iter().enumerate().filter_map(|(index, slot)| {
-            let (id, item) = slot.as_ref()?;
+            let (id, item) = &**slot.as_ref()?;
             Some((Key::new(index), id, item))
         })
     }

@@ -1,40 +1,53 @@
-//! The fair order of clients: dominant resource fairness over a tree.
+//! Clients in the order of a policy, as a tree.
 //!
-//! A client is a role, or a framework within a role. The share of a client is the largest fraction
-//! of the cluster's amount of any resource that it holds, divided by its weight; whoever has the
-//! smallest share comes first. Roles form a tree by their names: `eng/web` competes with `eng/db`
-//! for what the subtree of `eng` holds, and the subtree competes as a whole with its siblings.
+//! A client is a role, or a framework within a role. Roles form a tree by their names: `eng/web`
+//! competes with `eng/db` for what the subtree of `eng` gets, and the subtree competes as a whole
+//! with its siblings. A client that is also an ancestor of others (`eng` itself) stands as a leaf
+//! named `.` beside its children.
 //!
-//! A client that is also an ancestor of others (`eng` itself) stands as a leaf named `.` beside
-//! its children. Orders are computed when asked for, and only where something changed since.
+//! Changes only mark nodes. [`Sorter::begin`] brings the order up to date where something is
+//! marked, and the order stays as it is while a [`Walk`] goes through it.
 //! Upstream: `src/master/allocator/mesos/sorter/drf/sorter.cpp`.
 
-use std::cmp::Ordering;
+mod order;
+mod walk;
+mod wishes;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use mesos::resources::ResourceQuantities;
 
+use super::lots::Lots;
+use super::policy::{Client, Drf, Rank, SortPolicy};
 use super::slots::{Key, KeyMap};
 
 /// The name of the leaf of a client that has children.
 const VIRTUAL_LEAF: &str = ".";
 
-/// Up to this many changed siblings are moved one by one; more are sorted.
-const MOVED_MAX: usize = 8;
+/// Up to so many nodes there is no room for more, as most roles have one framework.
+const NODES_EXACT: usize = 4;
 
 /// The index of the root.
-const ROOT: usize = 0;
+const ROOT: u32 = 0;
+
+/// When a client came that nobody wants offers for.
+const NEVER: u64 = u64::MAX;
 
 /// The amounts of the whole cluster that shares are fractions of.
 #[derive(Default)]
-pub(super) struct Totals {
+pub(super) struct Capacity {
     amounts: ResourceQuantities,
-    /// Grows with every change, so that sorters see that all shares are out of date.
+    /// Grows with every change, so that sorters see that all ranks are out of date.
     version: u64,
+    /// What clients want that want nothing in particular.
+    nothing: ResourceQuantities,
 }
 
-impl Totals {
+impl Capacity {
     pub(super) fn set(&mut self, amounts: ResourceQuantities) {
         self.amounts = amounts;
         self.version += 1;
@@ -49,33 +62,48 @@ enum Kind<K> {
 struct Node<K> {
     name: Arc<str>,
     path: Arc<str>,
-    parent: usize,
+    parent: u32,
     kind: Kind<K>,
-    /// Internal nodes and active leaves, in fair order once sorted.
-    active: Vec<usize>,
-    /// Inactive leaves.
-    inactive: Vec<usize>,
+    /// Internal nodes and active leaves: `sorted` ones in order, then new ones.
+    active: Vec<u32>,
+    sorted: usize,
+    /// Inactive leaves, by index.
+    inactive: Vec<u32>,
+    weight: f64,
     /// What the subtree holds.
     held: ResourceQuantities,
-    /// How often the subtree was handed something; breaks ties.
+    /// What the active leaves of the subtree want.
+    demand: Option<Box<ResourceQuantities>>,
+    /// When the first of the active leaves of the subtree came.
+    registered: u64,
+    /// How often the subtree was handed something.
     hand_outs: u64,
-    share: f64,
-    /// Whether the share or the place among the siblings is out of date.
+    /// The rank by which the node is sorted in its parent's list.
+    rank: Rank,
+    /// Whether the rank is out of date, or the node is not sorted yet.
     changed: bool,
 }
 
 impl<K> Node<K> {
-    fn new(name: &str, path: &str, parent: usize, kind: Kind<K>) -> Node<K> {
+    fn new(name: &str, path: Arc<str>, parent: u32, kind: Kind<K>) -> Node<K> {
         Node {
-            name: name.into(),
-            path: path.into(),
+            name: if *name == *path {
+                path.clone()
+            } else {
+                name.into()
+            },
+            path,
             parent,
             kind,
             active: Vec::new(),
+            sorted: 0,
             inactive: Vec::new(),
+            weight: 1.0,
             held: ResourceQuantities::new(),
+            demand: None,
+            registered: NEVER,
             hand_outs: 0,
-            share: 0.0,
+            rank: Rank { key: 0.0, tie: 0 },
             changed: false,
         }
     }
@@ -84,52 +112,60 @@ impl<K> Node<K> {
         matches!(self.kind, Kind::Leaf { active: false, .. })
     }
 
-    fn precedes(&self, other: &Node<K>) -> Ordering {
-        self.share
-            .total_cmp(&other.share)
-            .then_with(|| self.hand_outs.cmp(&other.hand_outs))
-            .then_with(|| self.name.cmp(&other.name))
+    fn is_virtual(&self) -> bool {
+        &*self.name == VIRTUAL_LEAF
+    }
+
+    fn has_children(&self) -> bool {
+        !(self.active.is_empty() && self.inactive.is_empty())
     }
 }
 
-/// Clients in fair order. `K` is what the keys of the clients are keys of.
+/// Clients in order. `K` is what the keys of the clients are keys of.
 pub(super) struct Sorter<K> {
+    policy: Arc<dyn SortPolicy>,
     /// Whether `/` in the path of a client separates levels.
     hierarchical: bool,
     nodes: Vec<Node<K>>,
-    free: Vec<usize>,
-    leaves: KeyMap<Key<K>, usize>,
-    /// Nodes by path, without virtual leaves.
-    paths: HashMap<Arc<str>, usize>,
+    free: Vec<u32>,
+    leaves: KeyMap<Key<K>, u32>,
+    /// Nodes by path, without virtual leaves; only if hierarchical.
+    paths: HashMap<Arc<str>, u32>,
     weights: HashMap<String, f64>,
-    /// Nodes whose `changed` mark is set, possibly several times.
-    changed: Vec<usize>,
-    /// The version of the totals that the shares are computed with; none asks for all of them.
+    /// When the active clients came, sorted; only if not hierarchical.
+    registered: Vec<(u64, u32)>,
+    /// Nodes whose `changed` mark is set; some that are gone, and some twice.
+    changed: Vec<u32>,
+    /// The version of the capacity that the ranks are computed with; none asks for all of them.
     version: Option<u64>,
-    order: Option<Arc<[Key<K>]>>,
+    /// The active clients and their lots, if the policy draws.
+    lots: Option<(Vec<Key<K>>, Lots)>,
 }
 
 impl<K> Sorter<K> {
     /// Clients that compete with each other directly.
-    pub(super) fn flat() -> Sorter<K> {
+    pub(super) fn flat(policy: Arc<dyn SortPolicy>) -> Sorter<K> {
+        let root = Node::new("", "".into(), ROOT, Kind::Internal);
         Sorter {
+            policy,
             hierarchical: false,
-            nodes: vec![Node::new("", "", ROOT, Kind::Internal)],
+            nodes: vec![root],
             free: Vec::new(),
             leaves: KeyMap::default(),
             paths: HashMap::new(),
             weights: HashMap::new(),
+            registered: Vec::new(),
             changed: Vec::new(),
             version: None,
-            order: None,
+            lots: None,
         }
     }
 
     /// Clients that form a tree by the components of their paths.
-    pub(super) fn hierarchical() -> Sorter<K> {
+    pub(super) fn hierarchical(policy: Arc<dyn SortPolicy>) -> Sorter<K> {
         Sorter {
             hierarchical: true,
-            ..Sorter::flat()
+            ..Sorter::flat(policy)
         }
     }
 
@@ -146,45 +182,51 @@ impl<K> Sorter<K> {
         self.leaf(client).map(|leaf| &leaf.held)
     }
 
-    /// The dominant share of a client, without the clients below it.
-    pub(super) fn share(&self, client: Key<K>, totals: &Totals) -> f64 {
+    /// What all clients hold.
+    pub(super) fn held_by_all(&self) -> Option<&ResourceQuantities> {
+        self.node(ROOT).map(|root| &root.held)
+    }
+
+    /// The dominant share of a client, without the clients below it, divided by its weight.
+    pub(super) fn share(&self, client: Key<K>, capacity: &Capacity) -> f64 {
         self.leaf(client)
-            .map_or(0.0, |leaf| self.share_of(leaf, totals))
+            .map_or(0.0, |leaf| Drf.rank(&client_of(leaf, capacity)).key)
+    }
+
+    /// The active clients in no particular order; only if not hierarchical.
+    pub(super) fn active(&self) -> impl Iterator<Item = Key<K>> {
+        let leaves = self.node(ROOT).into_iter().flat_map(|root| &root.active);
+        leaves.filter_map(|leaf| match self.node(*leaf)?.kind {
+            Kind::Leaf { client, .. } => Some(client),
+            Kind::Internal => None,
+        })
+    }
+
+    fn node(&self, index: u32) -> Option<&Node<K>> {
+        self.nodes.get(index as usize)
+    }
+
+    fn node_mut(&mut self, index: u32) -> Option<&mut Node<K>> {
+        self.nodes.get_mut(index as usize)
     }
 
     fn leaf(&self, client: Key<K>) -> Option<&Node<K>> {
-        self.nodes.get(*self.leaves.get(&client)?)
+        self.node(*self.leaves.get(&client)?)
     }
 
-    fn share_of(&self, node: &Node<K>, totals: &Totals) -> f64 {
-        let dominant = node
-            .held
-            .iter()
-            .filter_map(|(name, held)| {
-                let total = totals.amounts.get(name.as_str());
-                total.is_positive().then(|| held.to_f64() / total.to_f64())
-            })
-            .fold(0.0, f64::max);
-        // The weight of a path belongs to the subtree; its virtual leaf has the default.
-        let weight = if &*node.name == VIRTUAL_LEAF {
-            None
-        } else {
-            self.weights.get(&*node.path)
-        };
-        dominant / weight.copied().unwrap_or(1.0)
-    }
-
-    /// Sets the weight of the subtree at `path`, which need not exist yet. Shares are divided by
-    /// it.
+    /// Sets the weight of the subtree at `path`, which need not exist yet.
     pub(super) fn set_weight(&mut self, path: &str, weight: f64) {
         self.weights.insert(path.to_owned(), weight);
         if let Some(&index) = self.paths.get(path) {
+            if let Some(node) = self.node_mut(index) {
+                node.weight = weight;
+            }
             self.mark(index);
         }
     }
 
     /// Adds a client, inactive and holding nothing. Does nothing if it is there.
-    pub(super) fn add(&mut self, client: Key<K>, path: &str) {
+    pub(super) fn add(&mut self, client: Key<K>, path: &Arc<str>, registered: u64) {
         if self.contains(client) {
             return;
         }
@@ -199,13 +241,14 @@ impl<K> Sorter<K> {
             client,
             active: false,
         };
-        let leaf = if let Some(&existing) = self.paths.get(path) {
-            let name = format!("{path}/{VIRTUAL_LEAF}");
-            self.attach(Node::new(VIRTUAL_LEAF, &name, existing, kind))
+        let mut leaf = if let Some(&existing) = self.paths.get(path) {
+            let path = format!("{path}/{VIRTUAL_LEAF}").into();
+            Node::new(VIRTUAL_LEAF, path, existing, kind)
         } else {
-            let name = self.name_of(path);
-            self.attach(Node::new(name, path, parent, kind))
+            Node::new(self.name_of(path), path.clone(), parent, kind)
         };
+        leaf.registered = registered;
+        let leaf = self.attach(leaf);
         self.leaves.insert(client, leaf);
     }
 
@@ -217,21 +260,30 @@ impl<K> Sorter<K> {
     }
 
     /// The node at `path`, made if it is not there; a client there moves to a virtual leaf.
-    fn internal_node(&mut self, path: &str, parent: usize) -> usize {
+    fn internal_node(&mut self, path: &str, parent: u32) -> u32 {
         let Some(&index) = self.paths.get(path) else {
-            let node = Node::new(self.name_of(path), path, parent, Kind::Internal);
+            let node = Node::new(self.name_of(path), path.into(), parent, Kind::Internal);
             return self.attach(node);
         };
-        let Some(node) = self.nodes.get_mut(index) else {
+        let Some(node) = self.node(index) else {
             return index;
         };
-        if let Kind::Leaf { client, .. } = node.kind {
-            let kind = std::mem::replace(&mut node.kind, Kind::Internal);
-            let path = format!("{path}/{VIRTUAL_LEAF}");
-            let mut leaf = Node::new(VIRTUAL_LEAF, &path, index, kind);
-            leaf.held.clone_from(&node.held);
-            leaf.hand_outs = node.hand_outs;
-            self.relist(index);
+        if let Kind::Leaf { client, active } = node.kind {
+            self.unlist(index);
+            let virtual_path = format!("{path}/{VIRTUAL_LEAF}").into();
+            let kind = Kind::Leaf { client, active };
+            let mut leaf = Node::new(VIRTUAL_LEAF, virtual_path, index, kind);
+            if let Some(node) = self.node_mut(index) {
+                node.kind = Kind::Internal;
+                leaf.held.clone_from(&node.held);
+                leaf.demand.clone_from(&node.demand);
+                leaf.registered = node.registered;
+                leaf.hand_outs = node.hand_outs;
+                if !active {
+                    (node.demand, node.registered) = (None, NEVER);
+                }
+            }
+            self.list(index);
             let leaf = self.attach(leaf);
             self.leaves.insert(client, leaf);
         }
@@ -239,118 +291,126 @@ impl<K> Sorter<K> {
     }
 
     /// Stores a node and lists it with its parent.
-    fn attach(&mut self, node: Node<K>) -> usize {
-        let path = (&*node.name != VIRTUAL_LEAF).then(|| node.path.clone());
+    fn attach(&mut self, mut node: Node<K>) -> u32 {
+        if !node.is_virtual() {
+            node.weight = self.weights.get(&*node.path).copied().unwrap_or(1.0);
+        }
+        let path = (self.hierarchical && !node.is_virtual()).then(|| node.path.clone());
         let index = match self.free.pop() {
             Some(index) => {
-                if let Some(slot) = self.nodes.get_mut(index) {
+                if let Some(slot) = self.node_mut(index) {
                     *slot = node;
                 }
                 index
             }
             None => {
+                if self.nodes.len() < NODES_EXACT {
+                    self.nodes.reserve_exact(1);
+                }
                 self.nodes.push(node);
-                self.nodes.len() - 1
+                // The allocator's keys are 32 bits wide as well.
+                u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX)
             }
         };
         if let Some(path) = path {
             self.paths.insert(path, index);
         }
-        self.relist(index);
+        self.list(index);
         index
     }
 
     /// Lists a node with its parent according to its kind.
-    fn relist(&mut self, index: usize) {
-        let Some(node) = self.nodes.get(index) else {
+    fn list(&mut self, index: u32) {
+        let Some(node) = self.node(index) else {
             return;
         };
         let (parent, inactive) = (node.parent, node.is_inactive());
-        self.unlist(index);
-        if let Some(parent) = self.nodes.get_mut(parent) {
+        if let Some(parent) = self.node_mut(parent) {
             if inactive {
-                parent.inactive.push(index);
+                let place = parent.inactive.partition_point(|other| *other < index);
+                parent.inactive.insert(place, index);
             } else {
                 parent.active.push(index);
             }
         }
+        self.lots = None;
         self.mark(index);
     }
 
-    fn unlist(&mut self, index: usize) {
-        let Some(node) = self.nodes.get(index) else {
+    fn unlist(&mut self, index: u32) {
+        let Some(node) = self.node(index) else {
             return;
         };
-        let parent = node.parent;
-        if let Some(parent) = self.nodes.get_mut(parent) {
-            for list in [&mut parent.active, &mut parent.inactive] {
-                if let Some(position) = list.iter().position(|child| *child == index) {
-                    list.remove(position);
-                }
-            }
+        let (parent, inactive) = (node.parent, node.is_inactive());
+        self.lots = None;
+        if !inactive {
+            self.remove_active(parent, index);
+        } else if let Some(parent) = self.node_mut(parent)
+            && let Ok(place) = parent.inactive.binary_search(&index)
+        {
+            parent.inactive.remove(place);
         }
-        self.order = None;
     }
 
-    /// Notes that the share of a node, and hence those of its ancestors, are out of date.
-    fn mark(&mut self, mut index: usize) {
-        self.order = None;
-        while let Some(node) = self.nodes.get_mut(index) {
+    /// Notes that the rank of a node, and hence those of its ancestors, are out of date.
+    fn mark(&mut self, mut index: u32) {
+        while index != ROOT {
+            let Some(node) = self.node_mut(index) else {
+                return;
+            };
+            let parent = node.parent;
             if !node.changed {
                 node.changed = true;
                 self.changed.push(index);
             }
-            if index == ROOT {
-                return;
-            }
-            index = node.parent;
+            index = parent;
         }
     }
 
     /// Removes a client with what it holds. Does nothing if it is not there.
     pub(super) fn remove(&mut self, client: Key<K>) {
+        self.set_active(client, false);
         let Some(leaf) = self.leaves.remove(&client) else {
             return;
         };
         let held = self
-            .nodes
-            .get_mut(leaf)
+            .node_mut(leaf)
             .map(|node| std::mem::take(&mut node.held))
             .unwrap_or_default();
         let mut index = leaf;
         while index != ROOT {
-            let Some(node) = self.nodes.get(index) else {
+            let Some(node) = self.node(index) else {
                 return;
             };
             let parent = node.parent;
-            if index == leaf || (node.active.is_empty() && node.inactive.is_empty()) {
+            if index == leaf || !node.has_children() {
                 self.detach(index);
             } else {
                 self.collapse(index);
                 self.mark(index);
             }
-            if let Some(parent) = self.nodes.get_mut(parent) {
+            if let Some(parent) = self.node_mut(parent) {
                 parent.held -= &held;
             }
             index = parent;
         }
-        self.mark(ROOT);
     }
 
-    fn detach(&mut self, index: usize) {
+    fn detach(&mut self, index: u32) {
         self.unlist(index);
-        if let Some(node) = self.nodes.get_mut(index) {
+        if let Some(node) = self.node_mut(index) {
             node.changed = false;
-            if &*node.name != VIRTUAL_LEAF {
-                self.paths.remove(&node.path);
+            let path = (!node.is_virtual()).then(|| node.path.clone());
+            if let Some(path) = path {
+                self.paths.remove(&path);
             }
             self.free.push(index);
         }
     }
 
     /// Turns a node whose only child is its virtual leaf back into a leaf.
-    fn collapse(&mut self, index: usize) {
-        let Some(node) = self.nodes.get(index) else {
+    fn collapse(&mut self, index: u32) {
+        let Some(node) = self.node(index) else {
             return;
         };
         let (([only], []) | ([], [only])) = (node.active.as_slice(), node.inactive.as_slice())
@@ -358,21 +418,21 @@ impl<K> Sorter<K> {
             return;
         };
         let only = *only;
-        let Some(child) = self.nodes.get_mut(only) else {
+        let Some(child) = self.node(only).filter(|child| child.is_virtual()) else {
             return;
         };
         let Kind::Leaf { client, active } = child.kind else {
             return;
         };
-        if &*child.name != VIRTUAL_LEAF {
-            return;
-        }
+        let (registered, demand) = (child.registered, child.demand.clone());
         self.detach(only);
-        if let Some(node) = self.nodes.get_mut(index) {
+        self.unlist(index);
+        if let Some(node) = self.node_mut(index) {
             node.kind = Kind::Leaf { client, active };
+            (node.registered, node.demand) = (registered, demand);
         }
         self.leaves.insert(client, index);
-        self.relist(index);
+        self.list(index);
     }
 
     /// Includes a client in the order, or leaves it out. What it holds counts in any case.
@@ -380,15 +440,21 @@ impl<K> Sorter<K> {
         let Some(&index) = self.leaves.get(&client) else {
             return;
         };
-        let Some(node) = self.nodes.get_mut(index) else {
+        let Some(node) = self.node(index) else {
             return;
         };
-        if let Kind::Leaf { active, .. } = &mut node.kind
-            && *active != wanted
-        {
-            *active = wanted;
-            self.relist(index);
+        if matches!(node.kind, Kind::Leaf { active, .. } if active == wanted) {
+            return;
         }
+        self.unlist(index);
+        if let Some(node) = self.node_mut(index) {
+            node.kind = Kind::Leaf {
+                client,
+                active: wanted,
+            };
+        }
+        self.list(index);
+        self.count_wishes(index, wanted);
     }
 
     /// Charges a client for what it was handed.
@@ -422,7 +488,7 @@ impl<K> Sorter<K> {
             return;
         };
         let mut index = leaf;
-        while let Some(node) = self.nodes.get_mut(index) {
+        while let Some(node) = self.node_mut(index) {
             change(node);
             if index == ROOT {
                 break;
@@ -431,127 +497,16 @@ impl<K> Sorter<K> {
         }
         self.mark(leaf);
     }
-
-    /// The active clients, those with the smallest share first: shares, then fewer hand-outs, then
-    /// names. The poorest subtree comes first as a block.
-    pub(super) fn order(&mut self, totals: &Totals) -> Arc<[Key<K>]> {
-        let stale = self.version != Some(totals.version);
-        if let Some(order) = self.order.as_ref().filter(|_| !stale) {
-            return order.clone();
-        }
-        if stale {
-            self.sort_all(totals);
-        } else {
-            self.sort_changed(totals);
-        }
-        let order: Arc<[Key<K>]> = self.active_leaves().into();
-        self.order = Some(order.clone());
-        order
-    }
-
-    fn sort_all(&mut self, totals: &Totals) {
-        self.version = Some(totals.version);
-        self.changed.clear();
-        for index in 0..self.nodes.len() {
-            self.refresh(index, totals);
-        }
-        for index in 0..self.nodes.len() {
-            self.sort_children(index);
-        }
-    }
-
-    fn refresh(&mut self, index: usize, totals: &Totals) {
-        let Some(node) = self.nodes.get(index) else {
-            return;
-        };
-        let share = self.share_of(node, totals);
-        if let Some(node) = self.nodes.get_mut(index) {
-            node.share = share;
-            node.changed = false;
-        }
-    }
-
-    fn sort_children(&mut self, index: usize) {
-        let mut children = self.take_active(index);
-        children.sort_by(|left, right| self.compare(*left, *right));
-        self.put_active(index, children);
-    }
-
-    fn take_active(&mut self, index: usize) -> Vec<usize> {
-        self.nodes
-            .get_mut(index)
-            .map(|node| std::mem::take(&mut node.active))
-            .unwrap_or_default()
-    }
-
-    fn put_active(&mut self, index: usize, children: Vec<usize>) {
-        if let Some(node) = self.nodes.get_mut(index) {
-            node.active = children;
-        }
-    }
-
-    fn compare(&self, left: usize, right: usize) -> Ordering {
-        match (self.nodes.get(left), self.nodes.get(right)) {
-            (Some(left), Some(right)) => left.precedes(right),
-            _ => Ordering::Equal,
-        }
-    }
-
-    /// Recomputes the shares of marked nodes and moves them to their places.
-    fn sort_changed(&mut self, totals: &Totals) {
-        let mut changed = std::mem::take(&mut self.changed);
-        changed.retain(|index| self.nodes.get(*index).is_some_and(|node| node.changed));
-        changed.sort_unstable_by_key(|index| (self.nodes.get(*index).map(|n| n.parent), *index));
-        changed.dedup();
-        let same_parent = |left: &usize, right: &usize| {
-            self.nodes.get(*left).map(|n| n.parent) == self.nodes.get(*right).map(|n| n.parent)
-        };
-        let groups: Vec<Vec<usize>> = changed.chunk_by(same_parent).map(<[_]>::to_vec).collect();
-        for group in groups {
-            let parent = group.first().and_then(|index| self.nodes.get(*index));
-            let Some(parent) = parent.map(|node| node.parent) else {
-                continue;
-            };
-            self.move_children(parent, &group, totals);
-        }
-    }
-
-    fn move_children(&mut self, parent: usize, moved: &[usize], totals: &Totals) {
-        let mut children = self.take_active(parent);
-        if moved.len() <= MOVED_MAX {
-            let mut places = Vec::with_capacity(moved.len());
-            for index in moved {
-                if let Some(position) = children.iter().position(|child| child == index) {
-                    children.remove(position);
-                    places.push(*index);
-                }
-            }
-            moved.iter().for_each(|index| self.refresh(*index, totals));
-            for index in places {
-                let place = children.partition_point(|child| self.compare(*child, index).is_lt());
-                children.insert(place, index);
-            }
-        } else {
-            moved.iter().for_each(|index| self.refresh(*index, totals));
-            children.sort_by(|left, right| self.compare(*left, *right));
-        }
-        self.put_active(parent, children);
-    }
-
-    /// The clients of the active leaves in the order of the tree. Names choose the depth of the
-    /// tree, so that it is walked without recursion.
-    fn active_leaves(&self) -> Vec<Key<K>> {
-        let mut clients = Vec::with_capacity(self.leaves.len());
-        let mut pending = vec![ROOT];
-        while let Some(node) = pending.pop().and_then(|index| self.nodes.get(index)) {
-            match node.kind {
-                Kind::Leaf { client, .. } => clients.push(client),
-                Kind::Internal => pending.extend(node.active.iter().rev()),
-            }
-        }
-        clients
-    }
 }
 
-#[cfg(test)]
-mod tests;
+fn client_of<'a, K>(node: &'a Node<K>, capacity: &'a Capacity) -> Client<'a> {
+    Client {
+        path: &node.path,
+        weight: node.weight,
+        held: &node.held,
+        hand_outs: node.hand_outs,
+        registered: node.registered,
+        demand: node.demand.as_deref().unwrap_or(&capacity.nothing),
+        capacity: &capacity.amounts,
+    }
+}

@@ -18,6 +18,7 @@ use super::event::SchedulerEvent;
 use super::metrics::{Counter, FrameworkCounter, OperationGauge};
 use super::operator_event::OperatorEvent;
 use super::time::Timestamp;
+use crate::allocator::Quota;
 
 /// An HTTP stream of a scheduler. Its text form is the `Mesos-Stream-Id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -257,6 +258,44 @@ pub enum AllocatorCall {
         /// Which roles.
         roles: BTreeSet<String>,
     },
+    /// A resource provider of an agent added its part.
+    AddResourceProvider {
+        /// On which agent.
+        agent: AgentId,
+        /// The part.
+        total: Resources,
+        /// What frameworks hold of it.
+        used: BTreeMap<FrameworkId, Resources>,
+    },
+    /// An agent is to be unavailable for some time, or not any more.
+    UpdateUnavailability {
+        /// Which agent.
+        agent: AgentId,
+        /// When and for how long.
+        unavailability: Option<proto::Unavailability>,
+    },
+    /// An inverse offer was answered, or is not open any more.
+    UpdateInverseOffer {
+        /// Of which agent.
+        agent: AgentId,
+        /// Who answered.
+        framework: FrameworkId,
+        /// The answer; none if there was none.
+        status: Option<proto::allocator::InverseOfferStatus>,
+        /// For how long the framework does not want to be asked again.
+        filters: Option<proto::Filters>,
+    },
+    /// Which agents may be offered, by host name; none means all.
+    UpdateWhitelist(Option<BTreeSet<String>>),
+    /// The quota of a role changed; the default quota means none.
+    UpdateQuota {
+        /// Which role.
+        role: String,
+        /// Its guarantees and limits.
+        quota: Quota,
+    },
+    /// Weights of roles changed.
+    UpdateWeights(BTreeMap<String, f64>),
     /// No runs until resumed.
     Pause,
     /// Runs again.

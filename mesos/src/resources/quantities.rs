@@ -242,7 +242,16 @@ impl AddAssign<&ResourceQuantities> for ResourceQuantities {
 impl SubAssign<&ResourceQuantities> for ResourceQuantities {
     fn sub_assign(&mut self, other: &ResourceQuantities) {
         for (name, amount) in &other.0 {
-            self.decrease(name.as_str(), *amount);
+            // Comparing names is cheaper than comparing their texts.
+            let found = self.0.iter().position(|(mine, _)| mine == name);
+            let Some((index, (_, mine))) = found.and_then(|i| Some((i, self.0.get_mut(i)?))) else {
+                continue;
+            };
+            if *mine > *amount {
+                *mine -= *amount;
+            } else {
+                self.0.remove(index);
+            }
         }
     }
 }

@@ -381,7 +381,7 @@ fn metrics_have_the_names_of_mesos() {
         ("allocator/mesos/quota/roles/web/resources/cpus/limit", 2.0),
         (
             "allocator/mesos/quota/roles/web/resources/cpus/offered_or_allocated",
-            0.0,
+            2.0,
         ),
         (
             "allocator/mesos/quota/roles/web/resources/mem/limit",
@@ -389,9 +389,9 @@ fn metrics_have_the_names_of_mesos() {
         ),
         (
             "allocator/mesos/quota/roles/web/resources/mem/offered_or_allocated",
-            0.0,
+            100.0,
         ),
-        ("allocator/mesos/roles/*/shares/dominant", 1.0),
+        ("allocator/mesos/roles/*/shares/dominant", 0.5),
     ] {
         assert_eq!(metrics.get(name), Some(&value), "{name}");
     }

@@ -1,12 +1,18 @@
 //! Tests of the allocator as a whole.
 
+mod bad_input;
 mod capabilities;
 mod cluster;
 mod drf;
+mod explain;
 mod filters;
+mod guarantees;
+mod maintenance;
 mod operations;
+mod policies;
 mod properties;
 mod quota;
+mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -87,15 +93,15 @@ impl Env {
     #[track_caller]
     fn run(&mut self) -> Vec<String> {
         self.now += Duration::from_secs(1);
-        let allocations = self.allocator.allocate(self.now);
-        self.note(allocations)
+        let round = self.allocator.allocate(self.now);
+        self.note(round.offers)
     }
 
     /// A run over the agents that events named.
     #[track_caller]
     fn run_requested(&mut self) -> Vec<String> {
-        let allocations = self.allocator.allocate_requested(self.now);
-        self.note(allocations)
+        let round = self.allocator.allocate_requested(self.now);
+        self.note(round.offers)
     }
 
     #[track_caller]
@@ -191,4 +197,14 @@ fn agent_info(id: &str) -> proto::SlaveInfo {
         hostname: format!("{id}.example.org"),
         ..Default::default()
     }
+}
+
+/// What agents, frameworks and roles take beside resources, and beside what they point to.
+#[test]
+fn sizes_are_bounded() {
+    use super::{agent::Agent, framework::Framework, role_tree::Role};
+    let resources = size_of::<Resources>();
+    assert!(size_of::<Agent>() - 3 * resources <= 512);
+    assert!(size_of::<Framework>() <= 256);
+    assert!(size_of::<Role>() <= 1_024);
 }

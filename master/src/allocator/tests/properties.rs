@@ -2,7 +2,12 @@
 
 use proptest::prelude::*;
 
+use super::reference::Reference;
 use super::*;
+use mesos::resources::Scalar;
+
+/// How many sequences of events are tried.
+const CASES: u32 = 1_500;
 
 const ROLES: [&str; 5] = ["*", "a", "a/b", "a/b/c", "d"];
 
@@ -24,7 +29,10 @@ enum Event {
     Use(usize),
     Reserve(usize),
     Weight(usize, u8),
-    Limit(usize, u8),
+    /// A guarantee and a limit; large numbers mean none.
+    Quota(usize, u8, u8),
+    Whitelist(Option<u8>),
+    Request(usize, u8),
     Run,
     RunRequested,
 }
@@ -48,7 +56,9 @@ fn event() -> impl Strategy<Value = Event> {
         2 => any::<usize>().prop_map(Event::Use),
         1 => index().prop_map(Event::Reserve),
         1 => (index(), 1_u8..9).prop_map(|(i, w)| Event::Weight(i, w)),
-        1 => (index(), bits()).prop_map(|(i, l)| Event::Limit(i, l)),
+        2 => (index(), 0_u8..12, 0_u8..12).prop_map(|(i, g, l)| Event::Quota(i, g, l)),
+        1 => prop::option::of(bits()).prop_map(Event::Whitelist),
+        1 => (index(), bits()).prop_map(|(i, b)| Event::Request(i, b)),
         4 => Just(Event::Run),
         2 => Just(Event::RunRequested),
     ]
@@ -102,6 +112,7 @@ struct Out {
 
 struct World {
     allocator: Allocator,
+    reference: Reference,
     now: Duration,
     out: Vec<Out>,
     frameworks: BTreeSet<String>,
@@ -109,9 +120,16 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
+    /// Roles and frameworks are ordered by the policies of these names.
+    fn new(roles: &str, frameworks: &str) -> World {
+        let options = Options {
+            role_sorter: policy(roles).unwrap(),
+            framework_sorter: policy(frameworks).unwrap(),
+            ..Options::default()
+        };
         World {
-            allocator: Allocator::new(Options::default()),
+            allocator: Allocator::new(options.clone()),
+            reference: Reference::new(options),
             now: Duration::ZERO,
             out: Vec::new(),
             frameworks: BTreeSet::new(),
@@ -137,12 +155,18 @@ impl World {
                     options,
                 );
                 assert_eq!(result.is_ok(), fresh);
+                if fresh {
+                    self.reference.add_framework(&id, &info(*bits), active);
+                }
             }
             Event::RemoveFramework(index) => {
                 let id = framework(index);
                 let result = self.allocator.remove_framework(&id.as_str().into());
                 let known = self.frameworks.remove(&id);
                 assert_eq!(result.is_ok(), known);
+                if known {
+                    self.reference.remove_framework(&id);
+                }
                 self.out.retain(|out| !known || out.framework != id);
             }
             Event::AddAgent(index, bits, used) => self.add_agent(&agent(index), *bits, *used),
@@ -150,25 +174,36 @@ impl World {
                 let id = agent(index);
                 let result = self.allocator.remove_agent(&id.as_str().into());
                 assert_eq!(result.is_ok(), self.agents.remove(&id).is_some());
+                self.reference.remove_agent(&id);
                 self.out.retain(|out| out.agent != id);
             }
             Event::Recover(index, bits, filter) => self.recover(*index, *bits, *filter),
             Event::Use(index) => self.use_some(*index),
             Event::Run => {
                 self.now += Duration::from_secs(1);
-                let allocations = self.allocator.allocate(self.now);
-                self.note(allocations);
+                let round = self.allocator.allocate(self.now);
+                self.note(round.offers, true);
             }
             Event::RunRequested => {
-                let allocations = self.allocator.allocate_requested(self.now);
-                self.note(allocations);
+                let round = self.allocator.allocate_requested(self.now);
+                self.note(round.offers, false);
+            }
+            Event::Whitelist(bits) => {
+                let listed = bits.map(|bits| {
+                    let agents = (0..5).filter(|index| bits >> index & 1 == 1);
+                    agents
+                        .map(|index| format!("agent{index}.example.org"))
+                        .collect()
+                });
+                self.allocator.update_whitelist(Option::clone(&listed));
+                self.reference.set_whitelist(listed);
             }
             _ => self.tell_small(event),
         }
     }
 
     fn tell_small(&mut self, event: &Event) {
-        let a = &mut self.allocator;
+        let (a, reference) = (&mut self.allocator, &mut self.reference);
         let framework = |index: &usize| FrameworkId::from(format!("f{index}").as_str());
         let agent = |index: &usize| AgentId::from(format!("agent{index}").as_str());
         let known = |id: &FrameworkId| self.frameworks.contains(&id.to_string());
@@ -179,35 +214,65 @@ impl World {
                     suppressed_roles: roles(bits.rotate_left(3)),
                     ..FrameworkOptions::default()
                 };
+                if known(&id) {
+                    let suppressed = options.suppressed_roles.clone();
+                    reference.update_framework(id.as_str(), &info(*bits), suppressed);
+                }
                 (a.update_framework(&id, &info(*bits), options), known(&id))
             }
             Event::Activate(index, true) => {
                 let id = framework(index);
+                if known(&id) {
+                    reference.set_framework_active(id.as_str(), true);
+                }
                 (a.activate_framework(&id), known(&id))
             }
             Event::Activate(index, false) => {
                 let id = framework(index);
+                if known(&id) {
+                    reference.set_framework_active(id.as_str(), false);
+                }
                 (a.deactivate_framework(&id), known(&id))
             }
             Event::Suppress(index, bits) => {
                 let id = framework(index);
+                if known(&id) {
+                    reference.suppress(id.as_str(), &roles(*bits));
+                }
                 (a.suppress_offers(&id, &roles(*bits)), known(&id))
             }
             Event::Revive(index, bits) => {
                 let id = framework(index);
+                if known(&id) {
+                    reference.revive(id.as_str(), &roles(*bits));
+                }
                 (a.revive_offers(&id, &roles(*bits)), known(&id))
             }
             Event::UpdateAgent(index, bits) => {
                 let id = agent(index);
                 let known = self.agents.contains_key(&id.to_string());
-                (
-                    a.update_agent(&id, &agent_info("x"), Some(total(*bits)), None),
-                    known,
-                )
+                let attribute = bits >> 7;
+                let attributes = format!("rack:{attribute}");
+                let attributes = mesos::attributes::Attributes::parse(&attributes).unwrap();
+                let info = proto::SlaveInfo {
+                    attributes: if attribute == 0 {
+                        vec![]
+                    } else {
+                        attributes.to_protos()
+                    },
+                    ..agent_info(id.as_str())
+                };
+                if known {
+                    reference.update_agent(id.as_str(), total(*bits), attribute);
+                }
+                (a.update_agent(&id, &info, Some(total(*bits)), None), known)
             }
             Event::ActivateAgent(index, active) => {
                 let id = agent(index);
                 let known = self.agents.contains_key(&id.to_string());
+                if known {
+                    reference.set_agent_active(id.as_str(), *active);
+                }
                 let result = if *active {
                     a.activate_agent(&id)
                 } else {
@@ -215,21 +280,31 @@ impl World {
                 };
                 (result, known)
             }
-            Event::Weight(index, weight) => (
-                a.update_weights([(ROLES[*index], f64::from(*weight))]),
-                true,
-            ),
-            Event::Limit(index, limit) => {
-                let limits = parse(&format!("cpus:{}", limit % 8)).quantities();
-                let limits = limits.iter().map(|(n, v)| (n.clone(), v)).collect();
-                let quota = Quota {
-                    limits,
-                    ..Quota::default()
+            Event::Weight(index, weight) => {
+                reference.set_weight(ROLES[*index], f64::from(*weight));
+                let weight = (ROLES[*index], f64::from(*weight));
+                (a.update_weights([weight]), true)
+            }
+            Event::Quota(index, guarantee, limit) => {
+                let role = ROLES[*index];
+                let quota = quota(*guarantee, *limit);
+                let expected = !role.contains('/');
+                if expected {
+                    reference.set_quota(role, quota.clone());
+                }
+                (a.update_quota(role, quota), expected)
+            }
+            Event::Request(index, bits) => {
+                let id = framework(index);
+                let resources = parse(&format!("cpus:{};mem:{}", bits % 8, bits / 8));
+                let request = proto::Request {
+                    resources: resources.to_protos(),
+                    ..Default::default()
                 };
-                (
-                    a.update_quota(ROLES[*index], quota),
-                    !ROLES[*index].contains('/'),
-                )
+                if known(&id) {
+                    reference.request_resources(id.as_str(), resources.quantities());
+                }
+                (a.request_resources(&id, &[request]), known(&id))
             }
             Event::Reserve(index) => {
                 let resources =
@@ -243,7 +318,10 @@ impl World {
                     ..Default::default()
                 };
                 // Whether it fits is for the allocator to say.
-                let result = a.update_available(&agent(index), &[operation]);
+                let result = a.update_available(&agent(index), std::slice::from_ref(&operation));
+                if result.is_ok() {
+                    reference.apply(agent(index).as_str(), &operation);
+                }
                 let expected = result.is_ok();
                 (result, expected)
             }
@@ -266,6 +344,7 @@ impl World {
         assert_eq!(result.is_ok(), fresh);
         if fresh {
             self.agents.insert(id.to_owned(), bits);
+            self.reference.add_agent(id, total(bits), &usage);
             for (framework, used) in usage {
                 self.out.push(Out {
                     framework: framework.to_string(),
@@ -309,6 +388,10 @@ impl World {
             self.now,
         );
         assert_eq!(result, Ok(()));
+        let seconds = filter.map(f64::from);
+        let (framework, agent) = (&out.framework, &out.agent);
+        self.reference
+            .recover(framework, agent, part, seconds, in_use, self.now);
     }
 
     /// A bundle goes into use, and back.
@@ -327,7 +410,26 @@ impl World {
         self.give_back(&out, &out.resources, None, true);
     }
 
-    fn note(&mut self, allocations: Vec<Allocation>) {
+    fn note(&mut self, allocations: Vec<Allocation>, batch: bool) {
+        let mut offers = BTreeMap::new();
+        for allocation in &allocations {
+            for (role, agents) in &allocation.resources {
+                for (agent, resources) in agents {
+                    let framework = allocation.framework.to_string();
+                    offers.insert(
+                        (framework, role.clone(), agent.to_string()),
+                        resources.clone(),
+                    );
+                }
+            }
+        }
+        let expected = self.reference.run(batch, self.now);
+        assert!(
+            offers == expected,
+            "\n{} but should be\n{}",
+            shown(&offers),
+            shown(&expected)
+        );
         for allocation in allocations {
             for (role, agents) in allocation.resources {
                 for (agent, resources) in agents {
@@ -361,10 +463,41 @@ impl World {
     }
 }
 
+fn shown(offers: &BTreeMap<(String, String, String), Resources>) -> String {
+    let lines = offers.iter().map(|((framework, role, agent), resources)| {
+        format!("{framework} {role} {agent} {resources}\n")
+    });
+    lines.collect()
+}
+
+fn quota(guarantee: u8, limit: u8) -> Quota {
+    let amount = |number: u8| Scalar::from_millis(i64::from(number) * 700);
+    let mut quota = Quota::default();
+    if guarantee < 9 {
+        quota.guarantees.increase("cpus", amount(guarantee));
+        quota.guarantees.increase(
+            "mem",
+            Scalar::from_millis(i64::from(guarantee % 3) * 50_000),
+        );
+    }
+    if limit < 9 {
+        quota.limits.set("cpus", amount(limit.max(guarantee % 9)));
+    }
+    quota
+}
+
+const POLICIES: [&str; 4] = ["drf", "random", "fifo", "drc"];
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
+
+    /// Nothing is lost, and the allocator does what the reference does.
     #[test]
-    fn resources_are_conserved(events in prop::collection::vec(event(), 1..80)) {
-        let mut world = World::new();
+    fn resources_are_conserved(
+        policies in (prop::sample::select(&POLICIES), prop::sample::select(&POLICIES)),
+        events in prop::collection::vec(event(), 1..60),
+    ) {
+        let mut world = World::new(policies.0, policies.1);
         let mut totals_kept = true;
         for event in &events {
             totals_kept &= !matches!(event, Event::UpdateAgent(..));
@@ -376,7 +509,7 @@ proptest! {
     #[test]
     fn runs_depend_on_the_seed_alone(events in prop::collection::vec(event(), 1..40)) {
         let run = || {
-            let mut world = World::new();
+            let mut world = World::new("drf", "drf");
             events.iter().for_each(|event| world.tell(event));
             world.out
         };

@@ -273,7 +273,7 @@ impl Chaos {
     /// The allocator hands out what it has; some of it may be outdated by the time it arrives.
     fn offer(&mut self) {
         self.now += Duration::from_secs(1);
-        for allocation in self.allocator.allocate(self.now) {
+        for allocation in self.allocator.allocate(self.now).offers {
             let (framework, offered) = hand_out(allocation);
             self.world
                 .step(|master, fx| master.on_offer(&framework, offered, fx));
