@@ -267,13 +267,25 @@ impl FilterTable {
         };
         let start = on_agent.filters.partition_point(|f| f.client < number);
         let is_over = |filter: &Filter| filter.client == number && filter.until_nanos < now_nanos;
+        let fresh = self
+            .fresh
+            .iter()
+            .filter(|(e, _)| *e == (agent, number))
+            .count();
+        let of_client = on_agent
+            .filters
+            .iter()
+            .filter(|f| f.client == number)
+            .count();
+        let mut seen = of_client.saturating_sub(fresh);
         let mut ended = 0;
         let mut index = start;
         let mut left = 0;
         while let Some(filter) = on_agent.filters.get(index) {
-            if filter.client != number {
+            if filter.client != number || seen == 0 {
                 break;
             }
+            seen -= 1;
             if is_over(filter) {
                 on_agent.filters.remove(index);
                 ended += 1;

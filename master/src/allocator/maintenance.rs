@@ -110,7 +110,8 @@ impl Allocator {
         let refusal = filters.map(refusal).filter(|refusal| !refusal.is_zero());
         if let Some(refusal) = refusal {
             let until = now.saturating_add(refusal);
-            maintenance.filters.insert(framework_key, until);
+            let last = maintenance.filters.entry(framework_key).or_insert(until);
+            *last = until.max(*last);
         }
         Ok(())
     }

@@ -39,6 +39,10 @@ mod sorter;
 mod visit;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 
 pub use agent::AgentCapabilities;

@@ -10,9 +10,7 @@ mod guarantees;
 mod maintenance;
 mod operations;
 mod policies;
-mod properties;
 mod quota;
-mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
