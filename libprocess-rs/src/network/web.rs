@@ -1,5 +1,8 @@
-//! Ordinary HTTP connections, served by actix-web.
+//! Ordinary HTTP connections, served by the HTTP server of actix-web.
+//!
+//! Which actor serves a path is for [`target`] to say, so that actix-web's own routing would only cost time.
 
+use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -8,13 +11,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_http::{HttpService, KeepAlive, Protocol};
-use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, map_config};
-use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::AppConfig;
-use actix_web::error::PayloadError;
+use actix_http::body::{BodySize, MessageBody};
+use actix_http::error::PayloadError;
+use actix_http::{HttpMessage as _, HttpService, KeepAlive, Protocol};
+use actix_service::{Service, ServiceFactory, fn_service};
 use actix_web::http::header as header02;
-use actix_web::{App, HttpRequest, HttpResponse, web};
 use bytes::{Bytes, BytesMut};
 use flate2::write::GzDecoder;
 use futures::future::LocalBoxFuture;
@@ -34,6 +35,10 @@ use crate::http::{
 use crate::runtime::Inner;
 use crate::wire::{Message, ReadError, gunzip, parse_sender, parse_target};
 
+type WebRequest = actix_http::Request;
+type WebPayload = actix_http::Payload;
+type WebResponse = actix_http::Response<WebBody>;
+
 /// Serves one connection until it is closed.
 pub(super) type WebService = Rc<dyn Fn(Rewind, Option<SocketAddr>) -> LocalBoxFuture<'static, ()>>;
 
@@ -41,15 +46,11 @@ pub(super) type WebService = Rc<dyn Fn(Rewind, Option<SocketAddr>) -> LocalBoxFu
 pub(super) async fn service(inner: Arc<Inner>) -> io::Result<WebService> {
     let handler = {
         let inner = inner.clone();
-        move |request: HttpRequest, payload: web::Payload| {
+        move |request: WebRequest| {
             let inner = inner.clone();
-            async move { handle(inner, request, payload).await }
+            async move { Ok::<_, Infallible>(handle(inner, request).await) }
         }
     };
-    let app = App::new()
-        .default_service(web::route().to(handler))
-        .into_factory()
-        .map_err(|error: actix_web::Error| error.error_response());
     let service = HttpService::build()
         .keep_alive(KeepAlive::Os)
         // The first head has been read, and `Rewind` watches the others.
@@ -58,10 +59,10 @@ pub(super) async fn service(inner: Arc<Inner>) -> io::Result<WebService> {
         .on_connect_ext(|stream: &Rewind, extensions| {
             extensions.insert(stream.exchange());
         })
-        .finish(map_config(app, |()| AppConfig::default()))
+        .finish(fn_service(handler))
         .new_service(())
         .await
-        .map_err(|()| io::Error::other("the application could not be built"))?;
+        .map_err(|()| io::Error::other("the service could not be built"))?;
     let service = Rc::new(service);
     Ok(Rc::new(move |stream, peer| {
         let service = service.clone();
@@ -73,7 +74,8 @@ pub(super) async fn service(inner: Arc<Inner>) -> io::Result<WebService> {
     }))
 }
 
-async fn handle(inner: Arc<Inner>, web: HttpRequest, payload: web::Payload) -> HttpResponse {
+async fn handle(inner: Arc<Inner>, mut web: WebRequest) -> WebResponse {
+    let payload = web.take_payload();
     let exchange = web.conn_data::<Exchange>().cloned().unwrap_or_default();
     let answered = Answered(exchange);
     let ready = match serve(&inner, &web, payload).await {
@@ -90,8 +92,8 @@ async fn handle(inner: Arc<Inner>, web: HttpRequest, payload: web::Payload) -> H
 /// The `Err` side is a response too, to a request that is not served.
 async fn serve(
     inner: &Arc<Inner>,
-    web: &HttpRequest,
-    payload: web::Payload,
+    web: &WebRequest,
+    payload: WebPayload,
 ) -> Result<Ready, Response> {
     let headers = convert_headers(web);
     let is_post = web.method() == actix_web::http::Method::POST;
@@ -132,7 +134,7 @@ fn message_sender(headers: &HeaderMap) -> Option<Vec<u8>> {
     last("Libprocess-From").or_else(from_agent)
 }
 
-async fn receive(inner: &Inner, web: &HttpRequest, sender: &[u8], body: Bytes) -> Response {
+async fn receive(inner: &Inner, web: &WebRequest, sender: &[u8], body: Bytes) -> Response {
     let (to, name) = match parse_target(web.uri().path()) {
         Ok(target) => target,
         Err(rejection) => return Response::text(rejection.status, rejection.text),
@@ -151,7 +153,7 @@ async fn receive(inner: &Inner, web: &HttpRequest, sender: &[u8], body: Bytes) -
 async fn whole_body(
     inner: &Inner,
     headers: &HeaderMap,
-    mut payload: web::Payload,
+    mut payload: WebPayload,
 ) -> Result<Bytes, Response> {
     let refused = |error: ReadError| {
         match error {
@@ -182,7 +184,7 @@ async fn whole_body(
 /// The next part of a body, or 408 if it does not come in time.
 async fn next_chunk(
     inner: &Inner,
-    payload: &mut web::Payload,
+    payload: &mut WebPayload,
 ) -> Result<Option<Result<Bytes, PayloadError>>, Response> {
     if let Some(ready) = payload.next().now_or_never() {
         return Ok(ready);
@@ -199,7 +201,7 @@ fn is_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// Feeds a streaming request body to its handler, until the handler does not want more.
-async fn pump(mut payload: web::Payload, gzip: bool, sender: BodySender) {
+async fn pump(mut payload: WebPayload, gzip: bool, sender: BodySender) {
     let mut inflater = gzip.then(|| GzDecoder::new(Vec::new()));
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| BodyError(error.to_string()));
@@ -241,7 +243,7 @@ fn inflated(inflater: &mut GzDecoder<Vec<u8>>) -> Bytes {
 }
 
 /// actix-web is on version 0.2 of `http`, everything else on 1.
-fn convert_headers(web: &HttpRequest) -> HeaderMap {
+fn convert_headers(web: &WebRequest) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(web.headers().len());
     for (name, value) in web.headers() {
         let name = HeaderName::from_bytes(name.as_str().as_bytes());
@@ -253,7 +255,7 @@ fn convert_headers(web: &HttpRequest) -> HeaderMap {
     headers
 }
 
-fn into_actix(ready: Ready, answered: Answered) -> HttpResponse {
+fn into_actix(ready: Ready, answered: Answered) -> WebResponse {
     let status = actix_web::http::StatusCode::from_u16(ready.status.as_u16())
         .unwrap_or(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR);
     let content = match ready.body {
@@ -262,8 +264,8 @@ fn into_actix(ready: Ready, answered: Answered) -> HttpResponse {
         Payload::File(file) => Content::File(FileBody::new(file)),
         Payload::Unsent(framing) => Content::Unsent(framing),
     };
-    let body = BoxBody::new(WebBody { content, answered });
-    let mut response = HttpResponse::with_body(status, body);
+    let body = WebBody { content, answered };
+    let mut response = WebResponse::with_body(status, body);
     response.head_mut().reason = Some(reason(ready.status));
     for (name, value) in &ready.headers {
         let name = header02::HeaderName::from_bytes(name.as_str().as_bytes());
