@@ -72,7 +72,7 @@ mod tests {
         // Nothing required, no protobuf, and at last a message.
         for body in [Bytes::new(), "nonsense".into(), id.encode_to_vec().into()] {
             let upid = reporter.upid();
-            runtime.send(upid, upid, &FrameworkId::full_name(), body);
+            runtime.send(upid, upid, FrameworkId::full_name(), body);
         }
         let deadline = Duration::from_secs(10);
         assert_eq!(received.recv_timeout(deadline), Ok("f".into()));

@@ -26,6 +26,10 @@ use report::Report;
 /// What `--quick` scales everything down to.
 const QUICK_SCALE: f64 = 0.001;
 
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Benchmark = fn(&Options, &mut Report) -> anyhow::Result<()>;
 
 const BENCHMARKS: &[(&str, Benchmark)] = &[

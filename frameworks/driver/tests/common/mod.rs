@@ -31,7 +31,7 @@ struct Recorder {
 impl Process for Recorder {
     fn initialize(&mut self, ctx: &mut Context<Self>) {
         for name in self.names.clone() {
-            ctx.install_raw(&name.clone(), move |recorder, _, from, body| {
+            ctx.install_raw(name.clone(), move |recorder, _, from, body| {
                 let received = Received {
                     from: from.clone(),
                     name: name.clone(),
