@@ -48,7 +48,8 @@ pub(super) async fn service(inner: Arc<Inner>) -> io::Result<WebService> {
         let inner = inner.clone();
         move |request: WebRequest| {
             let inner = inner.clone();
-            async move { Ok::<_, Infallible>(handle(inner, request).await) }
+            // Boxed, so that a connection without a request needs no memory for it.
+            async move { Ok::<_, Infallible>(handle(inner, request).await) }.boxed_local()
         }
     };
     let service = HttpService::build()
