@@ -51,8 +51,12 @@ async fn check_is_master(choice: &MasterChoice, client: &mut Client) -> anyhow::
         StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE | StatusCode::UNAUTHORIZED => Ok(()),
         status => bail!(
             "{choice}: what listens at {} is no Mesos master (GET {MASTER_HEALTH} is answered by \
-             {status})",
-            client.authority()
+             {status}: {})",
+            client.authority(),
+            String::from_utf8_lossy(&answer.body)
+                .lines()
+                .next()
+                .unwrap_or_default()
         ),
     }
 }
