@@ -75,7 +75,7 @@ fn a_connection_to_a_plain_peer_is_downgraded_if_allowed() {
             ..identity.config()
         }));
         assert_eq!(arrives(&near, &far), support_downgrade);
-        assert_eq!(metric(&near, FAILED), 1.0);
+        assert!(metric(&near, FAILED) >= 1.0);
         assert_eq!(
             metric(&near, DOWNGRADED),
             f64::from(u8::from(support_downgrade))
@@ -114,13 +114,15 @@ fn an_openssl_server_with_a_wrong_certificate_is_refused() {
         reverse_lookup: name_of_all("far.example"),
         ..ca.sign("near", &[]).config()
     }));
-    let check = |identity: Identity, expected: f64| {
+    let check = |identity: Identity| {
+        let failed = metric(&near, FAILED);
         let server = Server::start(&identity, &[]);
         assert!(!reaches(&near, &server));
-        assert_eq!(metric(&near, FAILED), expected);
+        // The message may try again on a connection of its own when that of the link has failed.
+        assert!(metric(&near, FAILED) > failed);
     };
-    check(other.sign("x", &["far.example"]), 1.0);
-    check(ca.sign("x", &["wrong.example"]), 2.0);
+    check(other.sign("x", &["far.example"]));
+    check(ca.sign("x", &["wrong.example"]));
 }
 
 /// Which server certificates a client accepts that verifies them.
