@@ -161,9 +161,8 @@ impl Allocator {
             self.filters.remove(key, role);
         }
         self.remove_inverse_filters(key);
-        // Roles that it joined do not know yet what it asked for.
-        self.tell_demand(key);
         self.refresh_activity(key);
+        // Roles that it joined do not know yet what it asked for.
         self.tell_demand(key);
         self.note_all_eager(key);
         Ok(())
