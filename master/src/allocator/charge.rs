@@ -209,16 +209,16 @@ impl Allocator {
     /// Exchanges resources of one role that a framework holds, without a new hand-out.
     pub(super) fn exchange(
         &mut self,
-        agent: Key<Agent>,
+        agent_key: Key<Agent>,
         framework: Key<Framework>,
         role: Key<Role>,
         before: &Resources,
         after: &Resources,
     ) {
-        self.unsettle(agent);
-        let (Some(agent), Some(id), Some(node)) = (
-            self.agents.get_mut(agent),
-            self.frameworks.id(framework),
+        self.unsettle(agent_key);
+        let (Some(agent), Some((id, owner)), Some(node)) = (
+            self.agents.get_mut(agent_key),
+            self.frameworks.get_mut_with_id(framework),
             self.roles.get_mut(role),
         ) else {
             return;
@@ -228,6 +228,9 @@ impl Allocator {
         let old = Charge::new(before, agent.held_by(id), agent.held_total());
         let new = Charge::new(after, agent.held_by(id), agent.held_total());
         agent.give(id, after);
+        if agent.held_by(id).is_none() {
+            owner.agents.remove(&agent_key);
+        }
         let ended = agent.end_excess_use(id);
         node.count_holder(framework, held, agent.holds(id, &node.path));
         node.frameworks

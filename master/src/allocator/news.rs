@@ -12,6 +12,8 @@
 //!   more than before: these are written down once for all agents;
 //! - if there is more headroom, and headroom was in the way on this agent.
 
+use std::collections::BTreeSet;
+
 use mesos::resources::{ResourceQuantities, Resources};
 
 use super::agent::Agent;
@@ -165,21 +167,29 @@ impl Allocator {
         }
     }
 
-    /// Compares the headroom with that of the last run.
-    pub(super) fn note_headroom(&mut self, margin: Option<&ResourceQuantities>) {
+    /// Compares the headroom with that of the last run. Returns the agents that are to be looked at
+    /// again as there is more.
+    pub(super) fn note_headroom(
+        &mut self,
+        margin: Option<&ResourceQuantities>,
+    ) -> BTreeSet<Key<Agent>> {
         let more = match (&self.news.margin, margin) {
             (Some(before), Some(now)) => !before.contains(now),
             (Some(_), None) => true,
             (None, _) => false,
         };
-        if more {
-            for key in std::mem::take(&mut self.news.limited) {
-                if let Some(agent) = self.agents.get_mut(key) {
-                    agent.standing.limited = false;
-                }
-                self.unsettle(key);
-            }
+        self.news.margin = margin.cloned();
+        if !more {
+            return BTreeSet::new();
         }
+        let limited = std::mem::take(&mut self.news.limited);
+        for key in &limited {
+            if let Some(agent) = self.agents.get_mut(*key) {
+                agent.standing.limited = false;
+            }
+            self.unsettle(*key);
+        }
+        limited.into_iter().collect()
     }
 
     /// Notes what a run found: that nobody can take more of an agent, as far as the headroom goes.

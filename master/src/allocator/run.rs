@@ -85,6 +85,7 @@ impl Allocator {
         self.note_headroom(run.headroom.margin());
         let mut turns = self.plan(&candidates, &run);
         self.offer_guarantees(&mut turns, &mut run);
+        self.release_headroom(&candidates, &mut turns, &run);
         self.offer_fairly(&mut turns, &mut run);
         self.news.margin = run.headroom.margin().cloned();
         if matches!(candidates, Candidates::All) {
@@ -248,6 +249,17 @@ impl Allocator {
         self.sort_turns(turns, mix(run.number, 1));
         for turn in turns {
             self.take_turn(turn, Stage::Guarantees, run);
+        }
+    }
+
+    /// Once all guarantees are met nothing is held back any more, so that agents of which headroom
+    /// was in the way are offered to everyone.
+    fn release_headroom(&mut self, candidates: &Candidates, turns: &mut Vec<Turn>, run: &Run) {
+        let mut released = self.note_headroom(run.headroom.margin());
+        if !released.is_empty() {
+            turns.retain(|turn| !released.contains(&turn.agent));
+            released.retain(|agent| candidates.contains(*agent));
+            turns.extend(self.plan(&Candidates::Some(released), run));
         }
     }
 

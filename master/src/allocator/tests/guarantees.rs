@@ -148,6 +148,23 @@ fn headroom_follows_what_is_used_and_returned() {
     env.expect_run(&["g q one cpus:3"]);
 }
 
+/// More is in use on `one` than it has, so that the cluster seems to have no CPUs left.
+#[test]
+fn headroom_is_released_in_the_run_that_meets_all_guarantees() {
+    let mut env = Env::new();
+    env.tell(|a| a.update_quota("q", quota("mem:50", "mem:50")));
+    env.framework("f", &["a"]);
+    env.agent("two", "cpus:4;mem:50");
+    let used = BTreeMap::from([("f".into(), allocated("cpus:5", "a"))]);
+    env.tell(|a| {
+        let (total, info) = (parse("cpus:1"), agent_info("one"));
+        a.add_agent("one".into(), &info, CAPABLE, total, used)
+    });
+    env.expect_run(&[]);
+    env.framework("g", &["q"]);
+    env.expect_run(&["f a two cpus:4", "g q two mem:50"]);
+}
+
 #[test]
 fn roles_below_count_from_the_next_run_on() {
     let mut env = Env::new();

@@ -48,6 +48,21 @@ fn accepted_operations_change_charge_and_total() {
 }
 
 #[test]
+fn conversions_may_take_away_all_that_is_held() {
+    let mut env = Env::with(Options {
+        min_allocatable_resources: vec![],
+        ..Options::default()
+    });
+    env.framework("f", &["a"]);
+    env.agent("agent", "disk:10");
+    env.expect_run(&["f a agent disk:10"]);
+    let offered = allocated("disk:10", "a");
+    let removal = ResourceConversion::new(offered.clone(), Resources::new());
+    env.tell(|a| a.update_allocation(&"f".into(), &"agent".into(), &offered, &[removal]));
+    env.expect_run(&[]);
+}
+
+#[test]
 fn conversions_may_remove_or_copy() {
     let mut env = Env::new();
     env.framework("f", &["a"]);
