@@ -54,6 +54,7 @@ impl Allocator {
         let registered = self.registered(framework_key);
         let role = self.track_in_role(framework_key, &path, registered);
         self.exchange(key, framework_key, role, offered, &updated);
+        self.untrack_in_role(framework_key, role);
         Ok(())
     }
 

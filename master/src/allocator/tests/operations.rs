@@ -58,6 +58,8 @@ fn conversions_may_take_away_all_that_is_held() {
     env.expect_run(&["f a agent disk:10"]);
     let offered = allocated("disk:10", "a");
     let removal = ResourceConversion::new(offered.clone(), Resources::new());
+    let other_role = framework_info(&["b"], &[]);
+    env.tell(|a| a.update_framework(&"f".into(), &other_role, Default::default()));
     env.tell(|a| a.update_allocation(&"f".into(), &"agent".into(), &offered, &[removal]));
     env.expect_run(&[]);
 }
