@@ -5,7 +5,7 @@
 //! burst of facts costs one run. Upstream: `initialize` and `generateOffers` of
 //! `src/master/allocator/mesos/hierarchical.cpp`.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use libprocess::metrics::Timer;
@@ -42,12 +42,8 @@ impl AllocatorHandle {
     ///
     /// # Errors
     /// The runtime has an allocator already, or is shutting down.
-    pub fn spawn(
-        runtime: &Runtime,
-        options: Options,
-        weights: &BTreeMap<String, f64>,
-    ) -> Result<Self, SpawnError> {
-        let process = AllocatorProcess::new(runtime, options, weights);
+    pub fn spawn(runtime: &Runtime, options: Options) -> Result<Self, SpawnError> {
+        let process = AllocatorProcess::new(runtime, options);
         let pid = runtime.spawn(ALLOCATOR_PROCESS_ID, process)?;
         Ok(Self { pid })
     }
@@ -126,17 +122,10 @@ struct AllocatorMetrics {
 }
 
 impl AllocatorProcess {
-    fn new(runtime: &Runtime, options: Options, weights: &BTreeMap<String, f64>) -> Self {
+    fn new(runtime: &Runtime, options: Options) -> Self {
         let metrics = runtime.metrics().clone();
-        let mut core = Allocator::new(options);
-        let weights = weights
-            .iter()
-            .map(|(role, weight)| (role.as_str(), *weight));
-        if let Err(error) = core.update_weights(weights) {
-            tracing::error!("Ignoring weights: {error}");
-        }
         Self {
-            core,
+            core: Allocator::new(options),
             master: None,
             ask_to_leave: None,
             requested: None,
@@ -266,9 +255,10 @@ pub(crate) fn apply(
     now: Duration,
 ) -> Result<(), AllocatorError> {
     match call {
-        AllocatorCall::Recover { expected_agents } => {
-            core.recover(expected_agents, BTreeMap::new())
-        }
+        AllocatorCall::Recover {
+            expected_agents,
+            quotas,
+        } => core.recover(expected_agents, quotas),
         AllocatorCall::AddFramework {
             id,
             info,
@@ -464,6 +454,7 @@ pub fn parse_minimum(text: &str) -> Result<Vec<ResourceQuantities>, QuantitiesEr
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use libprocess::{Clock, RuntimeConfig};
@@ -481,7 +472,7 @@ mod tests {
         };
         let runtime = Runtime::start(config).unwrap();
         let options = Options::default();
-        let allocator = AllocatorHandle::spawn(&runtime, options, &BTreeMap::new()).unwrap();
+        let allocator = AllocatorHandle::spawn(&runtime, options).unwrap();
         let agent = ids::AgentId::from("agent");
         allocator.call(AllocatorCall::AddFramework {
             id: ids::FrameworkId::from("f"),

@@ -300,6 +300,11 @@ impl MasterFlags {
                 .as_deref()
                 .and_then(|roles| roles::parse(roles).ok())
                 .map(|roles| roles.into_iter().collect::<BTreeSet<_>>()),
+            weights: self
+                .weights
+                .as_deref()
+                .and_then(|weights| parse_weights(weights).ok())
+                .unwrap_or_default(),
             root_submissions: self.root_submissions,
             require_agent_domain: self.require_agent_domain,
             registry_gc_interval: self.registry_gc_interval.get(),

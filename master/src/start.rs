@@ -1,6 +1,6 @@
 //! Starting the master: as a program, or embedded in another one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ use crate::actor::{MasterParts, MasterProcess, PublicSettings};
 use crate::allocator::{Options, RegexLimits, SortPolicy, policy};
 use crate::allocator_actor::{AllocatorHandle, parse_minimum};
 use crate::constants::MASTER_PROCESS_ID;
-use crate::flags::{MasterFlags, Unsupported, parse_weights};
+use crate::flags::{MasterFlags, Unsupported};
 use crate::hostname;
 use crate::registrar::{InMemoryStorage, RegistrarHandle, RegistrarTimeouts};
 
@@ -162,11 +162,6 @@ fn spawn(
 ) -> Result<Spawned, StartError> {
     let info = master_info(&flags, runtime.address(), domain)?;
     let (contender, detector) = election(&flags, runtime, &info)?;
-    let weights = match flags.weights.as_deref().map(parse_weights) {
-        Some(Ok(weights)) => weights,
-        // The flag was checked when it was read.
-        Some(Err(_)) | None => BTreeMap::new(),
-    };
     let registrar = RegistrarHandle::spawn(
         runtime,
         InMemoryStorage,
@@ -179,7 +174,8 @@ fn spawn(
         master_id: Some(info.id.clone()),
         ..options
     };
-    let allocator = AllocatorHandle::spawn(runtime, options, &weights)?;
+    let allocator = AllocatorHandle::spawn(runtime, options)?;
+    let config = flags.master_config();
     let (exit, ended) = watch::channel(None);
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let settings = PublicSettings {
@@ -187,7 +183,7 @@ fn spawn(
         cluster: flags.cluster.clone(),
         log_dir: path(&flags.logging.log_dir),
         external_log_file: path(&flags.logging.external_log_file),
-        weights,
+        role_whitelist: config.role_whitelist.clone(),
     };
     let files = FilesHandle::spawn(runtime)?;
     if let Some(log) = logging::shown_log_file(PROGRAM, &flags.logging) {
@@ -196,7 +192,7 @@ fn spawn(
     let parts = MasterParts {
         files,
         logging,
-        config: flags.master_config(),
+        config,
         info,
         contender,
         detector,

@@ -20,6 +20,8 @@ use tempfile::TempDir;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Taken when most frameworks were gone.
 const STATE_AFTER: &str = "http/master/state_after";
+/// Shown when the allocator's metrics know of the tasks.
+const CONSUMED: &str = "allocator/mesos/quota/roles/*/resources/cpus/consumed";
 /// Differences are listed in the document as items of this form.
 const LISTED: &str = "- `";
 
@@ -83,8 +85,9 @@ struct Situation {
 }
 
 impl Situation {
-    /// One agent with attributes and a reservation; a completed framework; two with running and
-    /// completed tasks, one of them with a principal and several roles.
+    /// One agent with attributes and a reservation; a role with quota and weight; a completed
+    /// framework; two with running and completed tasks, one of them with a principal and several
+    /// roles.
     async fn make() -> Situation {
         let logs = tempfile::tempdir().unwrap();
         let mut cluster = Cluster::builder()
@@ -99,6 +102,7 @@ impl Situation {
             .await;
         let master = cluster.leader_address().await;
         let agent = cluster.agent(0).address();
+        share(master).await;
 
         let mut done = subscribe(master, execute_framework(false)).await;
         run(&mut done, "done", "TASK_FINISHED", |task| {
@@ -134,6 +138,12 @@ impl Situation {
         .await;
 
         let sandbox = sandbox_of(agent, "sleeper").await;
+        // Values of the allocator are up to two seconds old.
+        eventually("the metrics show the tasks", DEADLINE, || async {
+            let metrics = http::get_json(master, "/metrics/snapshot").await.ok()?;
+            metrics.get(CONSUMED).map(|_| ())
+        })
+        .await;
         Situation {
             cluster,
             master,
@@ -196,6 +206,26 @@ impl Situation {
         };
         let theirs = shape_of(&capture["answer"], &generic);
         differences(&theirs, &shape_of(&ours, &generic))
+    }
+}
+
+/// Sets quota and weight of a role.
+async fn share(master: SocketAddr) {
+    let quota = json!({
+        "role": "web",
+        "guarantees": {"cpus": {"value": 0.1}},
+        "limits": {"cpus": {"value": 2}, "mem": {"value": 1024}},
+    });
+    let calls = [
+        json!({"type": "UPDATE_QUOTA", "update_quota": {"force": true, "quota_configs": [quota]}}),
+        json!({
+            "type": "UPDATE_WEIGHTS",
+            "update_weights": {"weight_infos": [{"role": "web", "weight": 2.5}]},
+        }),
+    ];
+    for call in calls {
+        let response = http::post_json(master, "/api/v1", &call).await.unwrap();
+        assert_eq!(response.status, http::StatusCode::OK, "{}", response.text());
     }
 }
 

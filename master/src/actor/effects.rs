@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::observer::Observer;
 use super::{Around, MasterProcess, timestamp};
 use crate::core::effects::{
-    AllocatorCall, Effects, LinkMode, Outgoing, RegistryContinuation, RegistryOperation, StreamId,
-    Timer,
+    AllocatorCall, Effects, LinkMode, Outgoing, RegistryContinuation, RegistryOperation, RequestId,
+    StreamId, Timer,
 };
 use crate::core::event::SchedulerEvent;
 use crate::core::metrics::{Counter, FrameworkCounter, OperationGauge};
@@ -118,6 +118,10 @@ impl Effects for Turn<'_> {
         if let Some(observer) = self.around.observers.remove(agent) {
             observer.terminate();
         }
+    }
+
+    fn done(&mut self, request: RequestId) {
+        self.around.requests.done(request);
     }
 
     fn publish(&mut self, event: OperatorEvent) {

@@ -5,10 +5,11 @@ mod election;
 mod messages;
 mod metrics;
 pub mod observer;
+mod requests;
 mod schedulers;
 mod subscribers;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use libprocess::{Context, LoggingControl, Pid, Process, Runtime, Upid};
@@ -28,6 +29,7 @@ use crate::registrar::{InMemoryStorage, RegistrarHandle};
 use effects::Turn;
 use metrics::MasterMetrics;
 use observer::{Observer, PingSettings};
+use requests::Requests;
 use schedulers::SchedulerStream;
 use subscribers::Subscribers;
 
@@ -76,8 +78,8 @@ pub struct PublicSettings {
     pub log_dir: Option<String>,
     /// A log file written by somebody else.
     pub external_log_file: Option<String>,
-    /// Weights of roles other than 1.
-    pub weights: std::collections::BTreeMap<String, f64>,
+    /// Roles that frameworks may use, if restricted.
+    pub role_whitelist: Option<BTreeSet<String>>,
 }
 
 /// The master actor.
@@ -95,6 +97,7 @@ struct Around {
     /// Streams that could not take an event; closed after the turn.
     broken: Vec<StreamId>,
     subscribers: Subscribers,
+    requests: Requests,
     registrar: RegistrarHandle<InMemoryStorage>,
     allocator: Box<dyn AllocatorClient>,
     metrics: MasterMetrics,
@@ -127,6 +130,7 @@ impl MasterProcess {
                 streams: HashMap::new(),
                 broken: Vec::new(),
                 subscribers: Subscribers::new(runtime, parts.max_subscribers),
+                requests: Requests::default(),
                 registrar: parts.registrar,
                 allocator: parts.allocator,
                 metrics,

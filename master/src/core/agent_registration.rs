@@ -162,6 +162,8 @@ impl Master {
             RegistryContinuation::Pruned { unreachable, gone } => {
                 self.on_pruned(&unreachable, &gone);
             }
+            RegistryContinuation::QuotaStored(stored) => self.on_quota_stored(stored, fx),
+            RegistryContinuation::WeightsStored(stored) => self.on_weights_stored(stored, fx),
         }
     }
 

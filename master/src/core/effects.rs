@@ -17,7 +17,9 @@ use super::capabilities::AgentCapabilities;
 use super::event::SchedulerEvent;
 use super::metrics::{Counter, FrameworkCounter, OperationGauge};
 use super::operator_event::OperatorEvent;
+use super::quota::StoredQuota;
 use super::time::Timestamp;
+use super::weights::StoredWeights;
 use crate::allocator::Quota;
 
 /// An HTTP stream of a scheduler. Its text form is the `Mesos-Stream-Id`.
@@ -29,6 +31,10 @@ impl std::fmt::Display for StreamId {
         self.0.fmt(f)
     }
 }
+
+/// A request of an operator that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(pub u64);
 
 /// A message to another process.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +104,10 @@ pub enum RegistryOperation {
         /// Gone agents to forget.
         gone: Vec<AgentId>,
     },
+    /// Sets the quota of roles; the default quota removes it.
+    UpdateQuota(BTreeMap<String, Quota>),
+    /// Sets weights of roles.
+    UpdateWeights(BTreeMap<String, f64>),
 }
 
 /// What the core continues with once the registry has stored an operation.
@@ -123,6 +133,10 @@ pub enum RegistryContinuation {
         /// Gone agents to forget.
         gone: Vec<AgentId>,
     },
+    /// Enforce the quota of roles.
+    QuotaStored(StoredQuota),
+    /// Enforce the weights of roles.
+    WeightsStored(StoredWeights),
 }
 
 /// Why an agent was removed.
@@ -141,6 +155,8 @@ pub enum AllocatorCall {
     Recover {
         /// Admitted agents in the registry.
         expected_agents: usize,
+        /// Quotas in the registry, by role.
+        quotas: BTreeMap<String, Quota>,
     },
     /// A framework subscribed for the first time or was recovered from its agents.
     AddFramework {
@@ -331,6 +347,8 @@ pub trait Effects {
     fn observe_connected(&mut self, agent: &AgentId, connected: bool);
     /// Stops to ping an agent.
     fn unobserve(&mut self, agent: &AgentId);
+    /// Answers a request of an operator: what it asked for is done.
+    fn done(&mut self, request: RequestId);
     /// Tells the operators who subscribed to events.
     fn publish(&mut self, event: OperatorEvent);
     /// Whether anybody subscribed to events, so that building them is worthwhile.

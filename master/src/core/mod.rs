@@ -21,9 +21,11 @@ pub mod metrics;
 pub mod offers;
 pub mod operations;
 pub mod operator_event;
+pub mod quota;
 pub mod reconciliation;
 pub mod recovery;
 pub mod resource_gauges;
+pub mod role_usage;
 pub mod sanity;
 pub mod state;
 pub mod status_updates;
@@ -32,6 +34,7 @@ pub mod task_state;
 pub mod time;
 pub mod update_framework;
 pub mod validation;
+pub mod weights;
 pub mod wire;
 
 #[cfg(test)]
@@ -39,7 +42,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +50,7 @@ use indexmap::{IndexMap, IndexSet};
 use libprocess::Upid;
 use mesos::ids::{AgentId, FrameworkId, OfferId, TaskId};
 use mesos::proto;
+use mesos::roles::STAR;
 
 pub use effects::Effects;
 use effects::{LinkMode, StreamId, Timer};
@@ -79,6 +83,8 @@ pub struct MasterConfig {
     pub max_unreachable_tasks_per_framework: usize,
     /// Roles that frameworks may use, if restricted.
     pub role_whitelist: Option<BTreeSet<String>>,
+    /// Weights of roles, unless the registry has some.
+    pub weights: BTreeMap<String, f64>,
     /// Whether frameworks may run tasks as root.
     pub root_submissions: bool,
     /// Whether agents must have a fault domain.
@@ -104,12 +110,22 @@ impl Default for MasterConfig {
             max_completed_tasks_per_framework: 1000,
             max_unreachable_tasks_per_framework: 1000,
             role_whitelist: None,
+            weights: BTreeMap::new(),
             root_submissions: true,
             require_agent_domain: false,
             registry_gc_interval: Duration::from_secs(15 * 60),
             registry_max_agent_age: Duration::from_secs(14 * 24 * 3600),
             registry_max_agent_count: 102_400,
         }
+    }
+}
+
+impl MasterConfig {
+    /// Whether `role` may be used: `*` always may.
+    #[must_use]
+    pub fn allows_role(&self, role: &str) -> bool {
+        let whitelist = self.role_whitelist.as_ref();
+        role == STAR || whitelist.is_none_or(|whitelist| whitelist.contains(role))
     }
 }
 

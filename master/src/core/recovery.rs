@@ -9,7 +9,7 @@ use mesos::resources::HasResources;
 
 use super::effects::{AllocatorCall, Effects, RegistryOperation, Timer};
 use super::time::Timestamp;
-use super::{Leadership, Master};
+use super::{Leadership, Master, quota};
 
 /// What follows when a leading master is detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +58,55 @@ impl Master {
         }
     }
 
-    /// The registry is read: messages are accepted from now on.
+    /// The registry is read: messages are accepted from now on. If this master cannot go by it,
+    /// the process ends.
     pub fn on_recovered(&mut self, registry: internal::Registry, fx: &mut dyn Effects) {
+        let missing = self.missing_capabilities(&registry);
+        if !missing.is_empty() {
+            fx.exit(format!(
+                "The registry needs a master with the capabilities {}: start a newer release",
+                missing.join(", ")
+            ));
+            return;
+        }
+        let quotas = match quota::recover(&registry) {
+            Ok(quotas) => quotas,
+            Err(error) => {
+                fx.exit(format!(
+                    "Failed to recover quota from the registry: {error}"
+                ));
+                return;
+            }
+        };
+        if let Err(error) = self.recover_weights(&registry, fx) {
+            fx.exit(format!(
+                "Failed to recover weights from the registry: {error}"
+            ));
+            return;
+        }
+        self.recover_agents(registry, fx);
+        self.state.quotas = Arc::new(quotas.clone());
+        fx.start_timer(Timer::RegistryGc, self.config.registry_gc_interval);
+        fx.allocator(AllocatorCall::Recover {
+            expected_agents: self.recovered_count,
+            quotas,
+        });
+        self.leadership = Leadership::Leading;
+    }
+
+    /// Capabilities that the registry wants of its master and that this one does not have.
+    fn missing_capabilities(&self, registry: &internal::Registry) -> Vec<String> {
+        let mine = &self.state.info.capabilities;
+        registry
+            .minimum_capabilities
+            .iter()
+            .map(|minimum| &minimum.capability)
+            .filter(|name| mine.iter().all(|own| own.r#type().as_str_name() != *name))
+            .cloned()
+            .collect()
+    }
+
+    fn recover_agents(&mut self, registry: internal::Registry, fx: &mut dyn Effects) {
         let mut admitted = indexmap::IndexMap::new();
         for slave in registry.slaves.unwrap_or_default().slaves {
             let mut info = slave.info;
@@ -91,11 +138,6 @@ impl Master {
             fx.start_timer(Timer::RecoveredAgents, self.config.agent_reregister_timeout);
         }
         self.state.recovered_agents = Arc::new(admitted);
-        fx.start_timer(Timer::RegistryGc, self.config.registry_gc_interval);
-        fx.allocator(AllocatorCall::Recover {
-            expected_agents: self.recovered_count,
-        });
-        self.leadership = Leadership::Leading;
     }
 
     /// Agents of the registry had their time to come back.

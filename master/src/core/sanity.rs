@@ -17,7 +17,23 @@ impl Master {
         self.check_frameworks()?;
         self.check_agents()?;
         self.check_offers()?;
+        self.check_shares()?;
         self.check_counts()
+    }
+
+    /// Only what is set is kept, and only what the allocator takes.
+    fn check_shares(&self) -> Result<(), String> {
+        for (role, quota) in self.state.quotas.iter() {
+            ensure(!quota.is_default() && !role.contains('/'), || {
+                format!("role {role} has a quota that it cannot have")
+            })?;
+        }
+        for (role, weight) in self.state.weights.iter() {
+            ensure(weight.is_finite() && *weight > 0.0, || {
+                format!("role {role} has weight {weight}")
+            })?;
+        }
+        Ok(())
     }
 
     fn check_frameworks(&self) -> Result<(), String> {

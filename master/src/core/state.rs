@@ -19,6 +19,7 @@ use super::capabilities::{AgentCapabilities, FrameworkCapabilities};
 use super::effects::StreamId;
 use super::task_state::TASK_STATES;
 use super::time::Timestamp;
+use crate::allocator::Quota;
 
 /// A task that is running, or was.
 #[derive(Clone, Debug, PartialEq)]
@@ -381,6 +382,10 @@ pub struct ClusterState {
     pub completed_frameworks: Arc<IndexMap<FrameworkId, Arc<Framework>>>,
     /// Offers that are out.
     pub offers: Arc<IndexMap<OfferId, Arc<Offer>>>,
+    /// Quotas by role, none of them the default one.
+    pub quotas: Arc<BTreeMap<String, Quota>>,
+    /// Weights that were set, by role.
+    pub weights: Arc<BTreeMap<String, f64>>,
     /// Kept numbers.
     pub counts: Counts,
 }
@@ -400,6 +405,8 @@ impl ClusterState {
             frameworks: Arc::default(),
             completed_frameworks: Arc::default(),
             offers: Arc::default(),
+            quotas: Arc::default(),
+            weights: Arc::default(),
             counts: Counts::default(),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libprocess::Upid;
+use mesos::detector::master_capabilities;
 use mesos::ids::{AgentId, FrameworkId, OfferId};
 use mesos::proto::scheduler::{Call, call};
 use mesos::proto::{self, TaskState, internal};
@@ -13,8 +14,8 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::effects::{
-    AllocatorCall, Effects, LinkMode, Outgoing, RegistryContinuation, RegistryOperation, StreamId,
-    Timer,
+    AllocatorCall, Effects, LinkMode, Outgoing, RegistryContinuation, RegistryOperation, RequestId,
+    StreamId, Timer,
 };
 use super::event::SchedulerEvent;
 use super::metrics::{Counter, FrameworkCounter, OperationGauge};
@@ -42,6 +43,7 @@ pub(super) struct Recorder {
     pub(super) published: Vec<OperatorEvent>,
     pub(super) counters: BTreeMap<Counter, u64>,
     pub(super) operations: BTreeMap<(i32, &'static str), i64>,
+    pub(super) done: Vec<RequestId>,
     pub(super) exit: Option<String>,
 }
 
@@ -86,6 +88,9 @@ impl Effects for Recorder {
     }
     fn unobserve(&mut self, agent: &AgentId) {
         self.observed.remove(agent);
+    }
+    fn done(&mut self, request: RequestId) {
+        self.done.push(request);
     }
     fn publish(&mut self, event: OperatorEvent) {
         self.published.push(event);
@@ -154,6 +159,7 @@ impl World {
         let info = proto::MasterInfo {
             id: MASTER_ID.to_owned(),
             pid: Some("master@127.0.0.1:5050".to_owned()),
+            capabilities: master_capabilities(),
             ..Default::default()
         };
         let mut world = Self {
@@ -239,6 +245,12 @@ impl World {
         let (_, message) = self.fx.sent.remove(index);
         assert_eq!(message.name, M::full_name(), "to {to}");
         M::decode(message.body).unwrap()
+    }
+
+    /// Whether an event was sent to `stream` that is not taken.
+    pub(super) fn has_event(&self, stream: StreamId) -> bool {
+        let mut events = self.fx.events.iter();
+        events.any(|(receiver, _)| *receiver == stream)
     }
 
     /// Takes the first event to `stream`.
@@ -373,9 +385,22 @@ impl World {
 
     /// Lets the allocator hand out resources.
     pub(super) fn hand_out(&mut self, framework: &FrameworkId, agent: &AgentId, resources: &str) {
+        self.hand_out_to_role(framework, "*", agent, resources);
+    }
+
+    /// Lets the allocator hand out resources to a role of a framework.
+    pub(super) fn hand_out_to_role(
+        &mut self,
+        framework: &FrameworkId,
+        role: &str,
+        agent: &AgentId,
+        resources: &str,
+    ) {
+        let mut resources = Resources::parse(resources, "*").unwrap();
+        resources.allocate(role);
         let offered = BTreeMap::from([(
-            "*".to_owned(),
-            BTreeMap::from([(agent.clone(), allocated(resources))]),
+            role.to_owned(),
+            BTreeMap::from([(agent.clone(), resources)]),
         )]);
         self.step(|master, fx| master.on_offer(framework, offered, fx));
     }

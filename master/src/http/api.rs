@@ -17,12 +17,21 @@ pub(super) fn admit(master: &MasterProcess, request: &Request) -> Result<(), Ref
     if let Some(elsewhere) = super::elsewhere(master, request) {
         return Err(elsewhere.into());
     }
+    recovered(master)?;
+    if request.method != http::Method::POST {
+        return Err(super::only_post(request).into());
+    }
+    Ok(())
+}
+
+/// Checks that a leading master has read the registry.
+///
+/// # Errors
+/// The response to give instead.
+pub(super) fn recovered(master: &MasterProcess) -> Result<(), Refusal> {
     if master.leadership() == Leadership::Recovering {
         let text = "Master has not finished recovery";
         return Err(Response::text(StatusCode::SERVICE_UNAVAILABLE, text).into());
-    }
-    if request.method != http::Method::POST {
-        return Err(super::only_post(request).into());
     }
     Ok(())
 }

@@ -9,10 +9,12 @@ pub mod describe;
 mod files;
 mod operator;
 pub mod operator_json;
+mod quota;
 mod roles;
 mod scheduler;
 mod summary;
 mod tasks;
+mod weights;
 
 use std::sync::Arc;
 
@@ -49,9 +51,7 @@ pub fn install(ctx: &mut Context<MasterProcess>) {
         json(&cluster::Frameworks { view, only })
     });
     read(ctx, "/tasks", tasks::render);
-    read(ctx, "/roles", |view, _| {
-        json(&roles::Roles::new(&view.state, &view.settings))
-    });
+    read(ctx, "/roles", |view, _| json(&roles::Roles::new(view)));
     ctx.route("/health", RouteOptions::default(), |_, _, _| {
         Reply::from(Response::ok())
     });
@@ -70,6 +70,8 @@ pub fn install(ctx: &mut Context<MasterProcess>) {
     });
     ctx.route("/redirect", RouteOptions::default(), redirect);
     ctx.route("/teardown", RouteOptions::default(), teardown);
+    ctx.route("/quota", RouteOptions::default(), quota::handle);
+    ctx.route("/weights", RouteOptions::default(), weights::handle);
     ctx.route("/api/v1", RouteOptions::default(), operator::handle);
     ctx.route(
         "/api/v1/scheduler",
@@ -91,9 +93,7 @@ pub fn install(ctx: &mut Context<MasterProcess>) {
 }
 
 /// Endpoints of upstream whose features are not in this release.
-const ABSENT: [&str; 11] = [
-    "/quota",
-    "/weights",
+const ABSENT: [&str; 9] = [
     "/reserve",
     "/unreserve",
     "/create-volumes",
@@ -206,11 +206,18 @@ fn to_leader(master: &MasterProcess, url: &str) -> Response {
 
 /// 405 on an endpoint that changes things.
 pub(crate) fn only_post(request: &Request) -> Response {
+    not_allowed(request, &["POST"])
+}
+
+/// 405, naming the methods that are allowed.
+pub(crate) fn not_allowed(request: &Request, allowed: &[&str]) -> Response {
     let text = format!(
-        "405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{}'.",
+        "405 Method Not Allowed. Expecting one of {{ '{}' }}, but received '{}'.",
+        allowed.join("', '"),
         request.method
     );
-    Response::text(StatusCode::METHOD_NOT_ALLOWED, text).header(http::header::ALLOW, "POST")
+    let allowed = allowed.join(", ");
+    Response::text(StatusCode::METHOD_NOT_ALLOWED, text).header(http::header::ALLOW, &allowed)
 }
 
 fn redirect(master: &mut MasterProcess, _: &mut Context<MasterProcess>, request: Request) -> Reply {

@@ -14,7 +14,7 @@ use prost::Message;
 
 use super::operator_json::{self, Part};
 use super::roles::Roles;
-use super::{Refusal, View, api, describe, files, render_later};
+use super::{Refusal, View, api, describe, files, quota, render_later, weights};
 use crate::actor::MasterProcess;
 
 /// Answers a call.
@@ -48,6 +48,12 @@ fn respond(
     }
     if let Some(reply) = files::respond(master, &call, accept) {
         return Ok(reply);
+    }
+    if let Some(reply) = quota::respond(master, ctx, &call, accept) {
+        return reply;
+    }
+    if let Some(reply) = weights::respond(master, ctx, &call, accept) {
+        return reply;
     }
     match kind {
         call::Type::SetLoggingLevel => set_logging_level(master, ctx, &call),
@@ -232,18 +238,6 @@ fn small_answer(kind: call::Type, view: &View) -> Option<Answer> {
             answer.get_roles = Some(roles(view));
             response::Type::GetRoles
         }
-        call::Type::GetWeights => {
-            let weights = view.settings.weights.iter();
-            answer.get_weights = Some(response::GetWeights {
-                weight_infos: weights
-                    .map(|(role, weight)| proto::WeightInfo {
-                        weight: *weight,
-                        role: Some(role.clone()),
-                    })
-                    .collect(),
-            });
-            response::Type::GetWeights
-        }
         call::Type::GetOperations => {
             answer.get_operations = Some(describe::operations(&view.state));
             response::Type::GetOperations
@@ -255,21 +249,22 @@ fn small_answer(kind: call::Type, view: &View) -> Option<Answer> {
 }
 
 fn roles(view: &View) -> response::GetRoles {
-    let roles = Roles::new(&view.state, &view.settings).0;
+    let roles = Roles::new(view);
     response::GetRoles {
         roles: roles
-            .into_iter()
-            .map(|(name, role)| proto::Role {
-                name: name.to_owned(),
-                weight: role.weight.unwrap_or(1.0),
+            .iter()
+            .map(|role| proto::Role {
+                name: role.name.to_owned(),
+                weight: role.weight,
                 frameworks: role
+                    .usage
                     .frameworks
                     .iter()
                     .map(|id| proto::FrameworkId {
                         value: (*id).to_owned(),
                     })
                     .collect(),
-                resources: describe::amounts(&(&role.allocated + &role.offered)),
+                resources: describe::amounts(&role.held()),
             })
             .collect(),
     }

@@ -2,162 +2,163 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesos::model::{array, quantities};
-use mesos::resources::{ResourceQuantities, Resources};
-use mesos::roles;
+use mesos::model::{array, object, quantities};
+use mesos::resources::ResourceQuantities;
+use mesos::roles::{STAR, ancestors};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::actor::PublicSettings;
+use super::View;
+use crate::allocator::Quota;
+use crate::core::role_usage::{RoleUsage, usage_by_role};
 use crate::core::state::ClusterState;
 
-/// What is known of one role, its subtree included.
-#[derive(Default)]
-pub(super) struct RoleView<'a> {
-    /// Weight; 1 unless set.
-    pub(super) weight: Option<f64>,
-    /// Frameworks subscribed to it or holding resources of it.
-    pub(super) frameworks: BTreeSet<&'a str>,
-    /// What tasks and executors use.
-    pub(super) allocated: ResourceQuantities,
-    /// What is offered.
-    pub(super) offered: ResourceQuantities,
-    /// What is reserved to it, used or not.
-    pub(super) reserved: ResourceQuantities,
-    /// Of the reserved, what is used; it must not count twice as consumed.
-    allocated_reserved: ResourceQuantities,
+/// The weight of roles that were given none.
+const DEFAULT_WEIGHT: f64 = 1.0;
+
+/// All known roles: those of `--roles` if that is set, else those with frameworks, resources,
+/// weight or quota; and those above them.
+pub(super) struct Roles<'a> {
+    state: &'a ClusterState,
+    names: BTreeSet<&'a str>,
+    usage: BTreeMap<&'a str, RoleUsage<'a>>,
+    unused: RoleUsage<'a>,
+    no_quota: Quota,
 }
 
-/// All known roles by name.
-pub(super) struct Roles<'a>(pub(super) BTreeMap<&'a str, RoleView<'a>>);
+/// What is known of one role.
+pub(super) struct Role<'a> {
+    /// Its name.
+    pub(super) name: &'a str,
+    /// Its weight.
+    pub(super) weight: f64,
+    /// Its quota.
+    pub(super) quota: &'a Quota,
+    /// Who uses it.
+    pub(super) usage: &'a RoleUsage<'a>,
+}
 
 impl<'a> Roles<'a> {
     /// Sums up what frameworks and agents tell about roles.
-    pub(super) fn new(state: &'a ClusterState, settings: &'a PublicSettings) -> Self {
-        let mut known = Self(BTreeMap::new());
-        for (role, weight) in &settings.weights {
-            known.each(role, |view| {
-                view.weight.get_or_insert(1.0);
-            });
-            known.0.entry(role).or_default().weight = Some(*weight);
-        }
-        for framework in state.frameworks.values() {
-            for role in &framework.roles {
-                known.each(role, |view| {
-                    view.frameworks.insert(framework.id.as_str());
-                });
+    pub(super) fn new(view: &'a View) -> Self {
+        let state = &view.state;
+        let usage = usage_by_role(state);
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        match &view.settings.role_whitelist {
+            Some(whitelist) => {
+                names.insert(STAR);
+                names.extend(whitelist.iter().map(String::as_str));
             }
-            for used in framework.used.values() {
-                known.add_held(used, framework.id.as_str(), |view, amounts| {
-                    view.allocated += amounts;
-                });
-                known.add_used_reservations(used);
-            }
-            for offered in framework.offered.values() {
-                known.add_held(offered, framework.id.as_str(), |view, amounts| {
-                    view.offered += amounts;
-                });
+            None => {
+                names.extend(usage.keys());
+                names.extend(state.weights.keys().map(String::as_str));
+                names.extend(state.quotas.keys().map(String::as_str));
             }
         }
-        for agent in state.agents.values() {
-            known.add_reservations(&agent.total);
-        }
-        known
-    }
-
-    /// Changes a role and those above it.
-    fn each(&mut self, role: &'a str, mut change: impl FnMut(&mut RoleView<'a>)) {
-        change(self.0.entry(role).or_default());
-        for ancestor in roles::ancestors(role) {
-            change(self.0.entry(ancestor).or_default());
+        let above: Vec<_> = names.iter().flat_map(|name| ancestors(name)).collect();
+        names.extend(above);
+        Self {
+            state,
+            names,
+            usage,
+            unused: RoleUsage::default(),
+            no_quota: Quota::default(),
         }
     }
 
-    fn add_held(
-        &mut self,
-        resources: &'a Resources,
-        framework: &'a str,
-        add: impl Fn(&mut RoleView<'a>, &ResourceQuantities),
-    ) {
-        for resource in resources {
-            let Some(role) = resource.allocation_role() else {
-                continue;
-            };
-            let amounts = ResourceQuantities::of_scalars([resource]);
-            self.each(role, |view| {
-                add(view, &amounts);
-                view.frameworks.insert(framework);
-            });
-        }
-    }
-
-    fn add_used_reservations(&mut self, resources: &'a Resources) {
-        for resource in resources {
-            if let Some(role) = resource.reservation_role() {
-                let amounts = ResourceQuantities::of_scalars([resource]);
-                self.each(role, |view| view.allocated_reserved += &amounts);
-            }
-        }
-    }
-
-    fn add_reservations(&mut self, resources: &'a Resources) {
-        for resource in resources {
-            if let Some(role) = resource.reservation_role() {
-                let amounts = ResourceQuantities::of_scalars([resource]);
-                self.each(role, |view| view.reserved += &amounts);
-            }
-        }
-    }
-}
-
-impl RoleView<'_> {
-    /// What counts against a quota: what is used, and reservations that are not.
-    fn consumed(&self) -> ResourceQuantities {
-        let idle = &self.reserved - &self.allocated_reserved;
-        &self.allocated + &idle
+    /// The roles by name.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Role<'_>> {
+        self.names.iter().map(|name| Role {
+            name,
+            weight: *self.state.weights.get(*name).unwrap_or(&DEFAULT_WEIGHT),
+            quota: self.state.quotas.get(*name).unwrap_or(&self.no_quota),
+            usage: self.usage.get(name).unwrap_or(&self.unused),
+        })
     }
 }
 
 impl Serialize for Roles<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_map(Some(1))?;
-        let roles = array(|| self.0.iter().map(|(name, view)| Role { name, view }));
-        out.serialize_entry("roles", &roles)?;
+        out.serialize_entry("roles", &array(|| self.iter()))?;
         out.end()
     }
 }
 
-struct Role<'a> {
-    name: &'a str,
-    view: &'a RoleView<'a>,
+impl Role<'_> {
+    /// What is in use and offered.
+    pub(super) fn held(&self) -> ResourceQuantities {
+        &self.usage.allocated + &self.usage.offered
+    }
 }
 
 impl Serialize for Role<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let view = self.view;
+        let usage = self.usage;
         let mut out = serializer.serialize_map(None)?;
         out.serialize_entry("name", self.name)?;
-        out.serialize_entry("weight", &view.weight.unwrap_or(1.0))?;
-        out.serialize_entry("quota", &Quota(self))?;
-        let resources = &view.allocated + &view.offered;
-        out.serialize_entry("resources", &quantities(&resources))?;
-        out.serialize_entry("allocated", &quantities(&view.allocated))?;
-        out.serialize_entry("offered", &quantities(&view.offered))?;
-        out.serialize_entry("reserved", &quantities(&view.reserved))?;
-        out.serialize_entry("frameworks", &view.frameworks)?;
+        out.serialize_entry("weight", &self.weight)?;
+        out.serialize_entry("quota", &QuotaOf(self))?;
+        out.serialize_entry("resources", &quantities(&self.held()))?;
+        out.serialize_entry("allocated", &quantities(&usage.allocated))?;
+        out.serialize_entry("offered", &quantities(&usage.offered))?;
+        out.serialize_entry("reserved", &quantities(&usage.reserved))?;
+        out.serialize_entry("frameworks", &usage.frameworks)?;
         out.end()
     }
 }
 
-struct Quota<'a>(&'a Role<'a>);
+struct QuotaOf<'a>(&'a Role<'a>);
 
-impl Serialize for Quota<'_> {
+impl Serialize for QuotaOf<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let none = ResourceQuantities::new();
+        let Role { quota, usage, .. } = self.0;
+        let limits = || {
+            let limits = quota.limits.iter();
+            limits.map(|(name, limit)| (name.as_str(), limit.to_f64()))
+        };
         let mut out = serializer.serialize_map(Some(4))?;
         out.serialize_entry("role", self.0.name)?;
-        out.serialize_entry("guarantee", &quantities(&none))?;
-        out.serialize_entry("limit", &quantities(&none))?;
-        out.serialize_entry("consumed", &quantities(&self.0.view.consumed()))?;
+        out.serialize_entry("guarantee", &quantities(&quota.guarantees))?;
+        out.serialize_entry("limit", &object(limits))?;
+        out.serialize_entry("consumed", &quantities(&usage.consumed()))?;
         out.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mesos::proto;
+
+    use super::*;
+    use crate::actor::PublicSettings;
+    use crate::core::time::Timestamp;
+
+    #[test]
+    fn roles_are_known_by_weight_and_quota_or_by_the_flag() {
+        let mut state = ClusterState::new(proto::MasterInfo::default(), Timestamp::default());
+        state.weights = Arc::new(BTreeMap::from([("eng/web".to_owned(), 2.0)]));
+        let quota = Quota {
+            guarantees: ResourceQuantities::parse("cpus:1").unwrap(),
+            ..Quota::default()
+        };
+        state.quotas = Arc::new(BTreeMap::from([("db".to_owned(), quota)]));
+        let check = |whitelist: Option<&[&str]>, expected: &[(&str, f64)]| {
+            let whitelist = whitelist.map(|roles| roles.iter().map(|&role| role.to_owned()));
+            let settings = PublicSettings {
+                role_whitelist: whitelist.map(Iterator::collect),
+                ..PublicSettings::default()
+            };
+            let view = View {
+                state: state.clone(),
+                settings: Arc::new(settings),
+            };
+            let roles = Roles::new(&view);
+            let known: Vec<_> = roles.iter().map(|role| (role.name, role.weight)).collect();
+            assert_eq!(known, expected);
+        };
+        check(None, &[("db", 1.0), ("eng", 1.0), ("eng/web", 2.0)]);
+        check(Some(&["a/b"]), &[("*", 1.0), ("a", 1.0), ("a/b", 1.0)]);
     }
 }

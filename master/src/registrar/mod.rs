@@ -1,10 +1,11 @@
-//! What must survive the master: which agents are admitted.
+//! What must survive the master: which agents are admitted, quotas and weights of roles.
 //!
 //! The registrar is an actor that owns the registry. Operations that arrive while one is being
 //! stored are applied together and stored once. Where it is stored is behind [`Storage`].
 //! Upstream: `src/master/registrar.cpp`.
 
 pub mod operations;
+mod quota;
 
 use std::collections::VecDeque;
 use std::time::Duration;

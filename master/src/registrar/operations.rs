@@ -5,6 +5,7 @@
 use mesos::ids::AgentId;
 use mesos::proto::{self, internal::Registry, internal::registry};
 
+use super::quota;
 use crate::core::effects::RegistryOperation;
 use crate::core::time::Timestamp;
 
@@ -21,6 +22,14 @@ pub fn apply(registry: &mut Registry, operation: &RegistryOperation) -> bool {
         RegistryOperation::Remove(id) => take_admitted(registry, id).is_some(),
         RegistryOperation::Prune { unreachable, gone } => {
             prune(registry, unreachable, gone);
+            true
+        }
+        RegistryOperation::UpdateQuota(configs) => {
+            quota::update_quota(registry, configs);
+            true
+        }
+        RegistryOperation::UpdateWeights(weights) => {
+            quota::update_weights(registry, weights);
             true
         }
     }

@@ -95,7 +95,7 @@ impl ResourceQuantities {
     /// The amounts of all entries: scalars as they are, ranges and sets by how many items they
     /// have. A shared resource counts once.
     #[must_use]
-    pub fn of_all(resources: &Resources) -> ResourceQuantities {
+    pub fn of_all<'a>(resources: impl IntoIterator<Item = &'a Resource>) -> ResourceQuantities {
         let mut quantities = ResourceQuantities::new();
         for resource in resources {
             quantities.increase(resource.name().clone(), amount(resource.value()));

@@ -5,5 +5,7 @@ mod failover;
 mod frameworks;
 mod launching;
 mod offers;
+mod quota;
 mod random;
 mod tasks;
+mod weights;

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use libprocess::Upid;
 use mesos::ids::{AgentId, FrameworkId, OfferId};
+use mesos::proto::quota::QuotaConfig;
 use mesos::proto::scheduler::{Call, call};
-use mesos::proto::{TaskState, internal};
+use mesos::proto::value::Scalar;
+use mesos::proto::{TaskState, WeightInfo, internal};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -15,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 use crate::allocator::{Allocator, Options};
 use crate::allocator_actor::{apply, hand_out};
 use crate::core::MasterConfig;
-use crate::core::effects::{StreamId, Timer};
+use crate::core::effects::{RequestId, StreamId, Timer};
 use crate::core::state::Connection;
 use crate::core::testing::*;
 
@@ -69,7 +71,7 @@ impl Chaos {
     }
 
     fn step(&mut self) {
-        match self.rng.random_range(0..17) {
+        match self.rng.random_range(0..18) {
             0 => self.register(),
             1 => self.break_link(),
             2 => self.reregister(),
@@ -83,6 +85,7 @@ impl Chaos {
             11 | 12 => self.accept(),
             13 | 14 => self.update(),
             15 => self.acknowledge(),
+            16 => self.share(),
             _ => self.other(),
         }
         self.world.drain();
@@ -195,6 +198,41 @@ impl Chaos {
         }
         self.world
             .step(|master, fx| master.on_reregister_agent(&agent_pid(number), message, fx));
+    }
+
+    /// An operator changes the quota or the weight of the role of all frameworks.
+    fn share(&mut self) {
+        let request = RequestId(self.world.fx.done.len() as u64);
+        let mut cpus = |max: u32| {
+            let value = f64::from(self.rng.random_range(0..=max));
+            BTreeMap::from([("cpus".to_owned(), Scalar { value })])
+        };
+        let config = QuotaConfig {
+            role: "*".to_owned(),
+            guarantees: cpus(4),
+            limits: cpus(16),
+        };
+        let weight = WeightInfo {
+            role: Some("*".to_owned()),
+            weight: self.rng.random_range(1..4).into(),
+        };
+        match self.rng.random_range(0..3) {
+            0 => drop(
+                self.world
+                    .step(|master, fx| master.on_update_weights(&[weight], request, fx)),
+            ),
+            1 => drop(
+                self.world
+                    .step(|master, fx| master.on_remove_quota("*", request, fx)),
+            ),
+            _ => {
+                let force = self.rng.random_bool(0.5);
+                drop(
+                    self.world
+                        .step(|master, fx| master.on_update_quota(&[config], force, request, fx)),
+                );
+            }
+        }
     }
 
     fn lose(&mut self) {

@@ -36,7 +36,7 @@ pub fn validate(
         ));
     }
     let roles = roles_of(info, capabilities);
-    validate_whitelist(&roles, config.role_whitelist.as_ref())?;
+    validate_whitelist(&roles, config)?;
     if info.user == "root" && !config.root_submissions {
         return Err(format!(
             "User '{}' is not allowed to run frameworks without --root_submissions set",
@@ -101,16 +101,10 @@ fn validate_offer_filters(info: &proto::FrameworkInfo) -> Result<(), String> {
     Ok(())
 }
 
-fn validate_whitelist(
-    roles: &BTreeSet<String>,
-    whitelist: Option<&BTreeSet<String>>,
-) -> Result<(), String> {
-    let Some(whitelist) = whitelist else {
-        return Ok(());
-    };
+fn validate_whitelist(roles: &BTreeSet<String>, config: &MasterConfig) -> Result<(), String> {
     let unknown: Vec<_> = roles
         .iter()
-        .filter(|role| *role != "*" && !whitelist.contains(*role))
+        .filter(|role| !config.allows_role(role))
         .map(String::as_str)
         .collect();
     if unknown.is_empty() {

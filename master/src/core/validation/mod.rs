@@ -8,6 +8,7 @@ pub mod executor;
 pub mod framework;
 pub mod offer;
 pub mod operation;
+pub mod quota;
 pub mod resource;
 pub mod scheduler_call;
 pub mod task;
