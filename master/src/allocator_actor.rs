@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use libprocess::metrics::Timer;
 use libprocess::{Context, Instant, Pid, Process, Runtime, SpawnError};
 use mesos::ids::{self, AgentId};
@@ -17,7 +18,7 @@ use mesos::resources::{QuantitiesError, ResourceQuantities};
 use crate::actor::{AllocatorClient, MasterProcess};
 use crate::allocator::{
     AgentCapabilities, Allocation, Allocator, AllocatorError, Explanation, FrameworkOptions,
-    InverseOffer, InverseOfferStatuses, Options, Question, Round,
+    InverseOfferStatuses, Options, Question, Round,
 };
 use crate::core::effects::AllocatorCall;
 
@@ -27,9 +28,6 @@ const ALLOCATOR_PROCESS_ID: &str = "allocator";
 /// How often the values of the allocator's metrics are shown anew; computing them takes time
 /// proportional to the cluster.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Who is told which frameworks are to leave which agents.
-type AskToLeave = Box<dyn Fn(Vec<InverseOffer>) + Send>;
 
 /// Queues facts for the allocator.
 #[derive(Clone)]
@@ -52,12 +50,6 @@ impl AllocatorHandle {
     pub fn set_master(&self, master: Pid<MasterProcess>) {
         self.pid
             .dispatch(move |allocator, _| allocator.master = Some(master));
-    }
-
-    /// Tells the allocator to whom it gives inverse offers.
-    pub fn on_inverse_offers(&self, ask: impl Fn(Vec<InverseOffer>) + Send + 'static) {
-        self.pid
-            .dispatch(move |allocator, _| allocator.ask_to_leave = Some(Box::new(ask)));
     }
 
     /// Reserves, unreserves, creates or destroys on what is available of an agent, for an
@@ -85,14 +77,6 @@ impl AllocatorHandle {
         };
         self.pid.ask(explain).await.ok()
     }
-
-    /// What frameworks answered to inverse offers. None if the allocator has ended.
-    pub async fn inverse_offer_statuses(&self) -> Option<InverseOfferStatuses> {
-        let statuses = |allocator: &mut AllocatorProcess, _: &mut Context<_>| {
-            allocator.core.inverse_offer_statuses()
-        };
-        self.pid.ask(statuses).await.ok()
-    }
 }
 
 impl AllocatorClient for AllocatorHandle {
@@ -100,14 +84,20 @@ impl AllocatorClient for AllocatorHandle {
         self.pid
             .dispatch(move |allocator, ctx| allocator.on_call(call, ctx));
     }
+
+    fn inverse_offer_statuses(&self) -> BoxFuture<'static, Option<InverseOfferStatuses>> {
+        let statuses = |allocator: &mut AllocatorProcess, _: &mut Context<_>| {
+            allocator.core.inverse_offer_statuses()
+        };
+        let asked = self.pid.ask(statuses);
+        Box::pin(async move { asked.await.ok() })
+    }
 }
 
 /// The allocator actor.
 pub struct AllocatorProcess {
     core: Allocator,
     master: Option<Pid<MasterProcess>>,
-    /// Told which frameworks are to leave which agents.
-    ask_to_leave: Option<AskToLeave>,
     /// When a run was asked for that has not begun.
     requested: Option<Instant>,
     metrics: AllocatorMetrics,
@@ -127,7 +117,6 @@ impl AllocatorProcess {
         Self {
             core: Allocator::new(options),
             master: None,
-            ask_to_leave: None,
             requested: None,
             metrics: AllocatorMetrics {
                 run: metrics.timer("allocator/mesos/allocation_run"),
@@ -188,14 +177,7 @@ impl AllocatorProcess {
         self.metrics.latency.record(begun.duration_since(requested));
         let round = allocate(&mut self.core, begun.unix());
         self.metrics.run.record(ctx.now().duration_since(begun));
-        if let Some(ask) = self
-            .ask_to_leave
-            .as_ref()
-            .filter(|_| !round.inverse_offers.is_empty())
-        {
-            ask(round.inverse_offers);
-        }
-        if round.offers.is_empty() {
+        if round.offers.is_empty() && round.inverse_offers.is_empty() {
             return;
         }
         master.dispatch(move |master, ctx| {
@@ -204,6 +186,7 @@ impl AllocatorProcess {
                     let (framework, offered) = hand_out(allocation);
                     core.on_offer(&framework, offered, fx);
                 }
+                core.on_inverse_offers(round.inverse_offers, fx);
             });
         });
     }

@@ -40,6 +40,7 @@ impl Process for Peer {
         Self::remember::<internal::FrameworkRegisteredMessage>(ctx);
         Self::remember::<internal::FrameworkErrorMessage>(ctx);
         Self::remember::<internal::ResourceOffersMessage>(ctx);
+        Self::remember::<internal::InverseOffersMessage>(ctx);
         Self::remember::<internal::StatusUpdateMessage>(ctx);
         Self::remember::<internal::LostSlaveMessage>(ctx);
         Self::remember::<internal::AuthenticationErrorMessage>(ctx);
@@ -107,6 +108,15 @@ impl World {
     fn metric(&self, name: &str) -> f64 {
         let metrics = self.master.runtime.metrics().snapshot();
         *metrics.get(name).unwrap_or_else(|| panic!("no {name}"))
+    }
+
+    /// Sends an HTTP request and waits for an answer that has this in it.
+    async fn ask(&self, text: String, expected: &'static str) {
+        let address = self.master.runtime.bound_address();
+        tokio::task::spawn_blocking(move || request(address, &text, expected))
+            .await
+            .unwrap();
+        self.clock.settle().await;
     }
 
     async fn register_agent(&self, from: &Upid) {
@@ -256,6 +266,52 @@ async fn declined_resources_come_back_once_the_filter_ends() {
         world.advance(Duration::from_secs(1)).await;
     }
     let _: internal::ResourceOffersMessage = take(&inbox);
+}
+
+#[tokio::test]
+async fn frameworks_are_asked_to_leave_until_they_are_gone() {
+    let world = World::new(&[]).await;
+    let (agent, _) = world.peer("slave(1)", true);
+    let (scheduler, inbox) = world.peer("scheduler-1", false);
+    world.register_agent(&agent).await;
+    world.subscribe(&scheduler).await;
+    let subscribed: internal::FrameworkRegisteredMessage = take(&inbox);
+    let _: internal::ResourceOffersMessage = take(&inbox);
+    let machine = format!(r#"{{"hostname":"agent","ip":"{}"}}"#, agent.address().ip());
+    let schedule = format!(
+        r#"{{"windows":[{{"machine_ids":[{machine}],"unavailability":{{"start":{{"nanoseconds":1}}}}}}]}}"#
+    );
+    world
+        .ask(post("/maintenance/schedule", &schedule), "200 OK")
+        .await;
+    world.advance(Duration::from_secs(1)).await;
+    let offers: internal::ResourceOffersMessage = take(&inbox);
+    assert!(offers.offers[0].unavailability.is_some());
+    let asked: internal::InverseOffersMessage = take(&inbox);
+    let decline = Call {
+        framework_id: Some(subscribed.framework_id),
+        r#type: Some(call::Type::DeclineInverseOffers as i32),
+        decline_inverse_offers: Some(call::DeclineInverseOffers {
+            inverse_offer_ids: vec![asked.inverse_offers[0].id.clone()],
+            filters: None,
+        }),
+        ..Default::default()
+    };
+    world.send(&scheduler, &decline).await;
+    let status = "GET /maintenance/status HTTP/1.1\r\nHost: x\r\n\r\n";
+    world
+        .ask(status.to_owned(), r#""statuses":[{"status":"DECLINE""#)
+        .await;
+    // The filter of 5 seconds ends.
+    for _ in 0..4 {
+        world.advance(Duration::from_secs(1)).await;
+    }
+    assert!(is_empty(&inbox));
+    for _ in 0..2 {
+        world.advance(Duration::from_secs(1)).await;
+    }
+    let asked: internal::InverseOffersMessage = take(&inbox);
+    assert_eq!(asked.inverse_offers.len(), 1);
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ const STATE_AFTER: &str = "http/master/state_after";
 const CONSUMED: &str = "allocator/mesos/quota/roles/*/resources/cpus/consumed";
 /// Differences are listed in the document as items of this form.
 const LISTED: &str = "- `";
+/// Taken when the machine of the agent was scheduled for maintenance; names end so.
+const SCHEDULED: &str = "_set";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_have_the_keys_and_types_of_the_original() {
@@ -32,7 +34,14 @@ async fn answers_have_the_keys_and_types_of_the_original() {
     let (later, captures): (Vec<Value>, Vec<Value>) = captures()
         .into_iter()
         .partition(|capture| capture["name"] == STATE_AFTER);
+    let (scheduled, captures): (Vec<Value>, Vec<Value>) = captures
+        .into_iter()
+        .partition(|capture| capture["name"].as_str().unwrap().ends_with(SCHEDULED));
     for capture in &captures {
+        found.extend(situation.compare(capture).await);
+    }
+    situation.schedule_maintenance().await;
+    for capture in &scheduled {
         found.extend(situation.compare(capture).await);
     }
     situation.tear_down().await;
@@ -153,6 +162,25 @@ impl Situation {
             ending: vec![sleeper, session],
             _logs: logs,
         }
+    }
+
+    /// Schedules the machine of the agent, as was done for the captures.
+    async fn schedule_maintenance(&self) {
+        let unavailability = json!({
+            "start": {"nanoseconds": 1_795_237_294_000_000_000_i64},
+            "duration": {"nanoseconds": 3_600_000_000_000_i64},
+        });
+        let machine = json!({"hostname": "127.0.0.1", "ip": "127.0.0.1"});
+        let window = json!({"machine_ids": [machine], "unavailability": unavailability});
+        let call = json!({
+            "type": "UPDATE_MAINTENANCE_SCHEDULE",
+            "update_maintenance_schedule": {"schedule": {"windows": [window]}},
+        });
+        let response = http::post_json(self.master, "/api/v1", &call)
+            .await
+            .unwrap();
+        assert_eq!(response.status, http::StatusCode::OK, "{}", response.text());
+        assert!(response.body.is_empty());
     }
 
     /// Ends all frameworks but the long lived one.

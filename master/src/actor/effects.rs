@@ -120,8 +120,8 @@ impl Effects for Turn<'_> {
         }
     }
 
-    fn done(&mut self, request: RequestId) {
-        self.around.requests.done(request);
+    fn done(&mut self, request: RequestId, applied: bool) {
+        self.around.requests.done(request, applied);
     }
 
     fn publish(&mut self, event: OperatorEvent) {

@@ -12,6 +12,7 @@ mod subscribers;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use libprocess::{Context, LoggingControl, Pid, Process, Runtime, Upid};
 use mesos::contender::{Candidacy, MasterContender};
 use mesos::detector::MasterDetector;
@@ -20,6 +21,7 @@ use mesos::ids::AgentId;
 use mesos::proto;
 use tokio::sync::watch;
 
+use crate::allocator::InverseOfferStatuses;
 use crate::core::effects::{AllocatorCall, StreamId, Timer};
 use crate::core::state::ClusterState;
 use crate::core::time::Timestamp;
@@ -33,10 +35,12 @@ use requests::Requests;
 use schedulers::SchedulerStream;
 use subscribers::Subscribers;
 
-/// Who is told what the allocator must know.
+/// Who is told what the allocator must know, and asked what it knows.
 pub trait AllocatorClient: Send {
     /// Queues a fact; facts arrive in order.
     fn call(&self, call: AllocatorCall);
+    /// What frameworks answered to inverse offers. None if the allocator has ended.
+    fn inverse_offer_statuses(&self) -> BoxFuture<'static, Option<InverseOfferStatuses>>;
 }
 
 /// What the master is made of, apart from its core.

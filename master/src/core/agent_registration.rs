@@ -78,6 +78,9 @@ impl Master {
             tracing::info!("Ignoring register agent message from {from}: in progress");
             return;
         }
+        if self.refuse_if_machine_is_down(from, &message.slave, fx) {
+            return;
+        }
         let version = message.version.as_deref().unwrap_or("");
         let checked = validation::agent::validate_register(&message)
             .and_then(|()| self.check_admissible(&message.slave, version));
@@ -164,6 +167,10 @@ impl Master {
             }
             RegistryContinuation::QuotaStored(stored) => self.on_quota_stored(stored, fx),
             RegistryContinuation::WeightsStored(stored) => self.on_weights_stored(stored, fx),
+            RegistryContinuation::Maintained(operation, request) => {
+                self.on_maintained(&operation, applied, fx);
+                fx.done(request, applied);
+            }
         }
     }
 
@@ -189,6 +196,7 @@ impl Master {
         self.send_registered(&id, fx);
         fx.observe(&id, &pid);
         self.publish_agent(&id, fx);
+        self.take_down_if_machine_is(&id, fx);
     }
 
     pub(super) fn tell_allocator_of_agent(&self, id: &AgentId, fx: &mut dyn Effects) {
@@ -202,6 +210,12 @@ impl Master {
             total: agent.total.clone(),
             used: agent.used_by_framework(),
         });
+        if let Some(unavailability) = self.unavailability_of(id) {
+            fx.allocator(AllocatorCall::UpdateUnavailability {
+                agent: id.clone(),
+                unavailability: Some(unavailability),
+            });
+        }
         if agent.deactivated {
             fx.allocator(AllocatorCall::DeactivateAgent(id.clone()));
         }
@@ -262,6 +276,7 @@ pub(super) fn new_agent(pending: PendingAdmission, total: Resources, now: Timest
         killed_tasks: IndexMap::new(),
         executors: IndexMap::new(),
         offers: IndexSet::new(),
+        inverse_offers: IndexSet::new(),
         operations: IndexMap::new(),
         resource_version: pending.resource_version,
         resource_providers: IndexMap::new(),

@@ -21,6 +21,15 @@ use super::operator_event::OperatorEvent;
 use super::task_state::{for_framework, is_terminal};
 use super::time::Timestamp;
 
+/// How an agent left.
+#[derive(Clone, Copy)]
+enum Departure {
+    /// Its tasks are unreachable since then.
+    Unreachable(Timestamp),
+    /// Its tasks are lost.
+    Removed(RemovalReason),
+}
+
 impl Master {
     /// An agent says that it ends.
     pub fn on_unregister_agent(&mut self, from: &Upid, id: &AgentId, fx: &mut dyn Effects) {
@@ -71,11 +80,12 @@ impl Master {
             tracing::error!("Agent {id} was not in the registry");
         }
         fx.count(Counter::SlaveRemovals);
-        fx.count(match reason {
-            RemovalReason::Unregistered => Counter::SlaveRemovalsUnregistered,
-            RemovalReason::Replaced => Counter::SlaveRemovalsRegistered,
-        });
-        self.remove_agent(id, None, fx);
+        match reason {
+            RemovalReason::Unregistered => fx.count(Counter::SlaveRemovalsUnregistered),
+            RemovalReason::Replaced => fx.count(Counter::SlaveRemovalsRegistered),
+            RemovalReason::MachineDown => {}
+        }
+        self.remove_agent(id, Departure::Removed(reason), fx);
         if fx.has_subscribers() {
             fx.publish(OperatorEvent::AgentRemoved(id.clone()));
         }
@@ -93,6 +103,7 @@ impl Master {
         fx.observe_connected(id, false);
         fx.allocator(AllocatorCall::DeactivateAgent(id.clone()));
         self.rescind_offers_of_agent(id, fx);
+        self.rescind_inverse_offers_of_agent(id, fx);
         for framework in frameworks.into_iter().chain(executors) {
             let checkpoints = self
                 .framework(&framework)
@@ -263,15 +274,17 @@ impl Master {
         }
         fx.count(Counter::SlaveRemovals);
         fx.count(Counter::SlaveRemovalsUnhealthy);
-        self.remove_agent(id, Some(since), fx);
+        self.remove_agent(id, Departure::Unreachable(since), fx);
     }
 
-    /// Removes all that an agent had. Its tasks are unreachable if a time is given, lost if not.
-    fn remove_agent(&mut self, id: &AgentId, unreachable: Option<Timestamp>, fx: &mut dyn Effects) {
+    /// Removes all that an agent had.
+    fn remove_agent(&mut self, id: &AgentId, departure: Departure, fx: &mut dyn Effects) {
         if self.agent(id).is_none() {
             return;
         }
-        // First, so that resources that become free below are not offered again.
+        // While the allocator knows the agent.
+        self.rescind_inverse_offers_of_agent(id, fx);
+        // First of the rest, so that resources that become free below are not offered again.
         fx.allocator(AllocatorCall::RemoveAgent(id.clone()));
         self.rescind_offers_of_agent(id, fx);
         let frameworks: Vec<_> = self
@@ -284,7 +297,7 @@ impl Master {
             .unwrap_or_default();
         for framework in frameworks {
             for task in self.tasks_on(id, &framework) {
-                self.lose_task(&framework, &task, unreachable, fx);
+                self.lose_task(&framework, &task, departure, fx);
             }
             self.remove_executors_on(id, &framework, fx);
         }
@@ -310,7 +323,7 @@ impl Master {
         &mut self,
         framework: &FrameworkId,
         id: &TaskId,
-        unreachable: Option<Timestamp>,
+        departure: Departure,
         fx: &mut dyn Effects,
     ) {
         let Some(task) = self.task(framework, id).cloned() else {
@@ -319,16 +332,21 @@ impl Master {
         let partition_aware = self
             .framework(framework)
             .is_some_and(|framework| framework.capabilities.partition_aware);
-        let (state, text) = match unreachable {
-            Some(_) => (
+        let (state, unreachable, text) = match departure {
+            Departure::Unreachable(since) => (
                 for_framework(TaskState::TaskUnreachable, partition_aware),
-                "Agent is unreachable",
+                Some(since),
+                "Agent is unreachable".to_owned(),
             ),
-            None => (TaskState::TaskLost, "Agent was removed"),
+            Departure::Removed(reason) => (
+                TaskState::TaskLost,
+                None,
+                format!("Agent was removed: {}", reason.text()),
+            ),
         };
         let ended = is_terminal(task.state);
         if !ended {
-            let mut update = self.master_update(&task, state, Reason::SlaveRemoved, text, fx);
+            let mut update = self.master_update(&task, state, Reason::SlaveRemoved, &text, fx);
             update.status.unreachable_time = unreachable.map(Timestamp::to_proto);
             self.apply_update(&update, fx);
             self.send_master_update(update, fx);

@@ -49,6 +49,9 @@ impl Master {
             self.shut_down_agent(from, "Agent has been marked gone", fx);
             return;
         }
+        if self.refuse_if_machine_is_down(from, &message.slave, fx) {
+            return;
+        }
         let version = message.version.as_deref().unwrap_or("");
         let checked = validation::agent::validate_reregister(&message)
             .and_then(|()| self.check_admissible(&message.slave, version));
@@ -113,11 +116,13 @@ impl Master {
                 return;
             }
         };
-        if self.agent(&pending.id).is_some() {
+        let id = pending.id.clone();
+        if self.agent(&id).is_some() {
             self.readmit_known(pending, total, fx);
         } else {
             self.readmit_unknown(pending, total, fx);
         }
+        self.take_down_if_machine_is(&id, fx);
     }
 
     // An agent that this master has lost track of, or never knew.

@@ -144,7 +144,10 @@ impl Master {
                 let asked = call.reconcile_operations.unwrap_or_default();
                 self.on_reconcile_operations(id, &asked.operations, fx);
             }
-            // There are no inverse offers to answer; other calls are handled before.
+            call::Type::AcceptInverseOffers | call::Type::DeclineInverseOffers => {
+                self.on_inverse_offers_answered(id, call, fx);
+            }
+            // Handled before.
             _ => {}
         }
     }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::agent_registration::PendingAdmission;
 use super::capabilities::AgentCapabilities;
 use super::event::SchedulerEvent;
+use super::machines::MaintenanceOperation;
 use super::metrics::{Counter, FrameworkCounter, OperationGauge};
 use super::operator_event::OperatorEvent;
 use super::quota::StoredQuota;
@@ -67,6 +68,8 @@ pub enum Timer {
     FrameworkFailover(FrameworkId),
     /// An offer is rescinded if unanswered.
     OfferTimeout(OfferId),
+    /// An inverse offer is rescinded if unanswered.
+    InverseOfferTimeout(OfferId),
     /// The next heartbeat of a scheduler's stream.
     Heartbeat(StreamId),
     /// The rate limiter lets this agent become unreachable.
@@ -108,6 +111,8 @@ pub enum RegistryOperation {
     UpdateQuota(BTreeMap<String, Quota>),
     /// Sets weights of roles.
     UpdateWeights(BTreeMap<String, f64>),
+    /// Changes schedules and machines; refused if they are not as the change needs them.
+    Maintenance(Arc<MaintenanceOperation>),
 }
 
 /// What the core continues with once the registry has stored an operation.
@@ -137,6 +142,8 @@ pub enum RegistryContinuation {
     QuotaStored(StoredQuota),
     /// Enforce the weights of roles.
     WeightsStored(StoredWeights),
+    /// Schedules and machines changed, for the one who waits for it.
+    Maintained(Arc<MaintenanceOperation>, RequestId),
 }
 
 /// Why an agent was removed.
@@ -146,6 +153,20 @@ pub enum RemovalReason {
     Unregistered,
     /// Another agent registered from its address.
     Replaced,
+    /// An operator brought its machine down.
+    MachineDown,
+}
+
+impl RemovalReason {
+    /// The reason, as frameworks are told it.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Unregistered => "the agent unregistered",
+            Self::Replaced => "a new agent registered at the same address",
+            Self::MachineDown => "Operator initiated 'Machine DOWN'",
+        }
+    }
 }
 
 /// A fact told to the allocator. Upstream: `include/mesos/allocator/allocator.hpp`.
@@ -347,8 +368,8 @@ pub trait Effects {
     fn observe_connected(&mut self, agent: &AgentId, connected: bool);
     /// Stops to ping an agent.
     fn unobserve(&mut self, agent: &AgentId);
-    /// Answers a request of an operator: what it asked for is done.
-    fn done(&mut self, request: RequestId);
+    /// Answers a request of an operator: whether the registry took what it asked for.
+    fn done(&mut self, request: RequestId, applied: bool);
     /// Tells the operators who subscribed to events.
     fn publish(&mut self, event: OperatorEvent);
     /// Whether anybody subscribed to events, so that building them is worthwhile.

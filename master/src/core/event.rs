@@ -31,6 +31,15 @@ pub enum SchedulerEvent {
     },
     /// An offer is no longer valid.
     Rescind(OfferId),
+    /// Agents to leave.
+    InverseOffers {
+        /// The inverse offers.
+        inverse_offers: Vec<proto::InverseOffer>,
+        /// The agents they are of, in the same order.
+        pids: Vec<Upid>,
+    },
+    /// An inverse offer is no longer valid.
+    RescindInverseOffer(OfferId),
     /// The state of a task changed.
     Update {
         /// The update.
@@ -78,6 +87,8 @@ impl SchedulerEvent {
             Self::Subscribed { .. } => EventKind::Subscribed,
             Self::Offers { .. } => EventKind::Offers,
             Self::Rescind(_) => EventKind::Rescind,
+            Self::InverseOffers { .. } => EventKind::InverseOffers,
+            Self::RescindInverseOffer(_) => EventKind::RescindInverseOffer,
             Self::Update { .. } => EventKind::Update,
             Self::Message { .. } => EventKind::Message,
             Self::AgentLost(_) | Self::ExecutorExited { .. } => EventKind::Failure,
@@ -103,6 +114,18 @@ impl SchedulerEvent {
             Self::Rescind(offer) => Outgoing::new(&internal::RescindResourceOfferMessage {
                 offer_id: offer.into(),
             }),
+            Self::InverseOffers {
+                inverse_offers,
+                pids,
+            } => Outgoing::new(&internal::InverseOffersMessage {
+                inverse_offers: inverse_offers.clone(),
+                pids: pids.iter().map(Upid::to_string).collect(),
+            }),
+            Self::RescindInverseOffer(offer) => {
+                Outgoing::new(&internal::RescindInverseOfferMessage {
+                    inverse_offer_id: offer.into(),
+                })
+            }
             Self::Update {
                 update,
                 acknowledgee,
@@ -179,6 +202,16 @@ impl SchedulerEvent {
                 let offer_id = offer.into();
                 event.rescind = Some(event::Rescind { offer_id });
                 Type::Rescind
+            }
+            Self::InverseOffers { inverse_offers, .. } => {
+                let inverse_offers = inverse_offers.clone();
+                event.inverse_offers = Some(event::InverseOffers { inverse_offers });
+                Type::InverseOffers
+            }
+            Self::RescindInverseOffer(offer) => {
+                let inverse_offer_id = offer.into();
+                event.rescind_inverse_offer = Some(event::RescindInverseOffer { inverse_offer_id });
+                Type::RescindInverseOffer
             }
             Self::Update { update, .. } => {
                 let status = status_of_envelope(update);

@@ -90,6 +90,7 @@ impl Master {
                 self.discard_offer(&offer, None, fx);
             }
         }
+        self.withdraw_inverse_offers_to(id, rescind, fx);
     }
 
     /// A v0 driver does not want offers for now.

@@ -15,8 +15,11 @@ pub mod capabilities;
 pub mod effects;
 pub mod event;
 pub mod framework_removal;
+pub mod inverse_offers;
 pub mod launch;
 pub mod ledger;
+pub mod machines;
+pub mod maintenance;
 pub mod metrics;
 pub mod offers;
 pub mod operations;
@@ -281,6 +284,7 @@ impl Master {
             Timer::RecoveredAgents => self.on_recovered_agents_timeout(fx),
             Timer::FrameworkFailover(framework) => self.on_failover_timeout(&framework, fx),
             Timer::OfferTimeout(offer) => self.rescind_offer(&offer, None, fx),
+            Timer::InverseOfferTimeout(offer) => self.withdraw_inverse_offer(&offer, true, fx),
             Timer::Heartbeat(stream) => self.on_heartbeat(stream, fx),
             Timer::UnreachablePermit(agent) => self.on_unreachable_permit(&agent, fx),
             Timer::RegistryGc => self.on_registry_gc(fx),

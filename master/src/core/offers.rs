@@ -81,7 +81,8 @@ impl Master {
         }
         let id = self.new_offer_id();
         let agent = self.agent(agent_id)?;
-        let info = describe_offer(&id, framework_id, agent, role, &resources);
+        let mut info = describe_offer(&id, framework_id, agent, role, &resources);
+        info.unavailability = self.unavailability_of(agent_id);
         let pid = agent.pid.clone();
         self.add_offer(Offer {
             id: id.clone(),
@@ -195,23 +196,12 @@ fn describe_offer(
     role: &str,
     resources: &Resources,
 ) -> proto::Offer {
-    let address = agent.pid.address();
     proto::Offer {
         id: id.into(),
         framework_id: framework_id.into(),
         slave_id: (&agent.id).into(),
         hostname: agent.info.hostname.clone(),
-        url: Some(proto::Url {
-            scheme: "http".to_owned(),
-            address: proto::Address {
-                hostname: Some(agent.info.hostname.clone()),
-                ip: Some(address.ip().to_string()),
-                port: i32::from(address.port()),
-            },
-            path: Some(format!("/{}", agent.pid.id())),
-            query: Vec::new(),
-            fragment: None,
-        }),
+        url: Some(url_of(agent)),
         resources: resources.to_protos(),
         attributes: agent.info.attributes.clone(),
         executor_ids: agent
@@ -226,6 +216,22 @@ fn describe_offer(
             role: Some(role.to_owned()),
         }),
         domain: agent.info.domain.clone(),
+    }
+}
+
+/// Where an agent is, as frameworks are told.
+pub(super) fn url_of(agent: &Agent) -> proto::Url {
+    let address = agent.pid.address();
+    proto::Url {
+        scheme: "http".to_owned(),
+        address: proto::Address {
+            hostname: Some(agent.info.hostname.clone()),
+            ip: Some(address.ip().to_string()),
+            port: i32::from(address.port()),
+        },
+        path: Some(format!("/{}", agent.pid.id())),
+        query: Vec::new(),
+        fragment: None,
     }
 }
 

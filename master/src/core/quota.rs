@@ -192,7 +192,7 @@ impl Master {
                 Rescind::Agents => self.rescind_agents_for_quota(role, &quota, fx),
             }
         }
-        fx.done(stored.request);
+        fx.done(stored.request, true);
     }
 
     fn quota(&self, role: &str) -> Quota {

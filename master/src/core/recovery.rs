@@ -10,6 +10,7 @@ use mesos::resources::HasResources;
 use super::effects::{AllocatorCall, Effects, RegistryOperation, Timer};
 use super::time::Timestamp;
 use super::{Leadership, Master, quota};
+use crate::registrar::maintenance::machines_of;
 
 /// What follows when a leading master is detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +108,7 @@ impl Master {
     }
 
     fn recover_agents(&mut self, registry: internal::Registry, fx: &mut dyn Effects) {
+        self.state.machines = Arc::new(machines_of(&registry));
         let mut admitted = indexmap::IndexMap::new();
         for slave in registry.slaves.unwrap_or_default().slaves {
             let mut info = slave.info;

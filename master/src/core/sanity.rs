@@ -18,6 +18,7 @@ impl Master {
         self.check_agents()?;
         self.check_offers()?;
         self.check_shares()?;
+        self.check_inverse_offers()?;
         self.check_counts()
     }
 
@@ -149,6 +150,30 @@ impl Master {
             })?;
         }
         Ok(())
+    }
+
+    fn check_inverse_offers(&self) -> Result<(), String> {
+        for (id, offer) in self.state.inverse_offers.iter() {
+            let held = self
+                .framework(&offer.framework_id)
+                .is_some_and(|framework| framework.active && framework.inverse_offers.contains(id));
+            let of_agent = self
+                .agent(&offer.agent_id)
+                .is_some_and(|agent| agent.active && agent.inverse_offers.contains(id));
+            let current = self.unavailability_of(&offer.agent_id);
+            ensure(
+                held && of_agent && current == Some(offer.info.unavailability),
+                || format!("inverse offer {id} is not held as it says"),
+            )?;
+        }
+        let open = self.state.inverse_offers.len();
+        let frameworks = self.state.frameworks.values();
+        let held: usize = frameworks.map(|each| each.inverse_offers.len()).sum();
+        let agents = self.state.agents.values();
+        let of_agents: usize = agents.map(|each| each.inverse_offers.len()).sum();
+        ensure((held, of_agents) == (open, open), || {
+            format!("{open} inverse offers are open, not {held} or {of_agents}")
+        })
     }
 
     fn check_counts(&self) -> Result<(), String> {

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::capabilities::{AgentCapabilities, FrameworkCapabilities};
 use super::effects::StreamId;
+use super::machines::{MachineId, Machines};
 use super::task_state::TASK_STATES;
 use super::time::Timestamp;
 use crate::allocator::Quota;
@@ -84,6 +85,19 @@ pub struct Offer {
     pub info: proto::Offer,
 }
 
+/// A framework is asked to leave an agent, and has not answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InverseOffer {
+    /// Its id.
+    pub id: OfferId,
+    /// Who is asked.
+    pub framework_id: FrameworkId,
+    /// Which agent to leave.
+    pub agent_id: AgentId,
+    /// The wire form.
+    pub info: proto::InverseOffer,
+}
+
 /// An operation that an agent applies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
@@ -143,6 +157,8 @@ pub struct Agent {
     pub executors: IndexMap<FrameworkId, IndexMap<ExecutorId, Arc<Executor>>>,
     /// Offers of it.
     pub offers: IndexSet<OfferId>,
+    /// Inverse offers of it.
+    pub inverse_offers: IndexSet<OfferId>,
     /// Operations that it applies or whose end is not acknowledged.
     pub operations: IndexMap<Uuid, Arc<Operation>>,
     /// Version of its own resources.
@@ -152,10 +168,10 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// The machine it runs on: host name in lower case and address.
+    /// The machine it runs on.
     #[must_use]
-    pub fn machine(&self) -> (String, std::net::IpAddr) {
-        (self.info.hostname.to_lowercase(), self.pid.address().ip())
+    pub fn machine(&self) -> MachineId {
+        MachineId::of_agent(&self.info.hostname, self.pid.address().ip())
     }
 
     /// What all frameworks use on it.
@@ -252,6 +268,8 @@ pub struct Framework {
     pub completed_tasks: VecDeque<Arc<Task>>,
     /// Its offers.
     pub offers: IndexSet<OfferId>,
+    /// Inverse offers to it.
+    pub inverse_offers: IndexSet<OfferId>,
     /// Its executors, apart from command executors.
     pub executors: IndexMap<AgentId, IndexMap<ExecutorId, Arc<Executor>>>,
     /// What it uses on each agent.
@@ -386,6 +404,10 @@ pub struct ClusterState {
     pub quotas: Arc<BTreeMap<String, Quota>>,
     /// Weights that were set, by role.
     pub weights: Arc<BTreeMap<String, f64>>,
+    /// Inverse offers that are out.
+    pub inverse_offers: Arc<IndexMap<OfferId, Arc<InverseOffer>>>,
+    /// Machines in maintenance.
+    pub machines: Arc<Machines>,
     /// Kept numbers.
     pub counts: Counts,
 }
@@ -407,6 +429,8 @@ impl ClusterState {
             offers: Arc::default(),
             quotas: Arc::default(),
             weights: Arc::default(),
+            inverse_offers: Arc::default(),
+            machines: Arc::default(),
             counts: Counts::default(),
         }
     }

@@ -201,6 +201,7 @@ impl Master {
         for offer in self.offers_of_framework(id) {
             self.discard_offer(&offer, None, fx);
         }
+        self.withdraw_inverse_offers_to(id, false, fx);
         self.activate(id, fx);
         self.welcome(id, false, fx);
     }
@@ -213,6 +214,7 @@ impl Master {
         for offer in self.offers_of_framework(id) {
             self.rescind_offer(&offer, None, fx);
         }
+        self.withdraw_inverse_offers_to(id, true, fx);
         self.connect(id, connection, RELINK, fx);
         self.activate(id, fx);
         self.welcome(id, true, fx);
@@ -423,6 +425,7 @@ pub(super) fn new_framework(
         unreachable_tasks: IndexMap::new(),
         completed_tasks: VecDeque::new(),
         offers: IndexSet::new(),
+        inverse_offers: IndexSet::new(),
         executors: IndexMap::new(),
         used: IndexMap::new(),
         offered: IndexMap::new(),

@@ -43,7 +43,7 @@ pub(super) struct Recorder {
     pub(super) published: Vec<OperatorEvent>,
     pub(super) counters: BTreeMap<Counter, u64>,
     pub(super) operations: BTreeMap<(i32, &'static str), i64>,
-    pub(super) done: Vec<RequestId>,
+    pub(super) done: Vec<(RequestId, bool)>,
     pub(super) exit: Option<String>,
 }
 
@@ -89,8 +89,8 @@ impl Effects for Recorder {
     fn unobserve(&mut self, agent: &AgentId) {
         self.observed.remove(agent);
     }
-    fn done(&mut self, request: RequestId) {
-        self.done.push(request);
+    fn done(&mut self, request: RequestId, applied: bool) {
+        self.done.push((request, applied));
     }
     fn publish(&mut self, event: OperatorEvent) {
         self.published.push(event);

@@ -88,7 +88,7 @@ impl Master {
             }
         }
         if let Some(request) = stored.request {
-            fx.done(request);
+            fx.done(request, true);
         }
     }
 

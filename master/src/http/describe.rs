@@ -74,7 +74,14 @@ pub fn frameworks(state: &ClusterState) -> GetFrameworks {
             .filter_map(|id| state.offers.get(id))
             .map(|offer| offer.info.clone())
             .collect();
-        self::framework(framework, &offers)
+        let inverse_offers = framework.inverse_offers.iter();
+        get_frameworks::Framework {
+            inverse_offers: inverse_offers
+                .filter_map(|id| state.inverse_offers.get(id))
+                .map(|offer| offer.info.clone())
+                .collect(),
+            ..self::framework(framework, &offers)
+        }
     };
     GetFrameworks {
         frameworks: state.frameworks.values().map(describe).collect(),

@@ -7,6 +7,7 @@ mod api;
 pub mod cluster;
 pub mod describe;
 mod files;
+mod maintenance;
 mod operator;
 pub mod operator_json;
 mod quota;
@@ -72,6 +73,7 @@ pub fn install(ctx: &mut Context<MasterProcess>) {
     ctx.route("/teardown", RouteOptions::default(), teardown);
     ctx.route("/quota", RouteOptions::default(), quota::handle);
     ctx.route("/weights", RouteOptions::default(), weights::handle);
+    maintenance::install(ctx);
     ctx.route("/api/v1", RouteOptions::default(), operator::handle);
     ctx.route(
         "/api/v1/scheduler",
@@ -93,15 +95,11 @@ pub fn install(ctx: &mut Context<MasterProcess>) {
 }
 
 /// Endpoints of upstream whose features are not in this release.
-const ABSENT: [&str; 9] = [
+const ABSENT: [&str; 5] = [
     "/reserve",
     "/unreserve",
     "/create-volumes",
     "/destroy-volumes",
-    "/maintenance/schedule",
-    "/maintenance/status",
-    "/machine/down",
-    "/machine/up",
     "/drain",
 ];
 
@@ -206,18 +204,7 @@ fn to_leader(master: &MasterProcess, url: &str) -> Response {
 
 /// 405 on an endpoint that changes things.
 pub(crate) fn only_post(request: &Request) -> Response {
-    not_allowed(request, &["POST"])
-}
-
-/// 405, naming the methods that are allowed.
-pub(crate) fn not_allowed(request: &Request, allowed: &[&str]) -> Response {
-    let text = format!(
-        "405 Method Not Allowed. Expecting one of {{ '{}' }}, but received '{}'.",
-        allowed.join("', '"),
-        request.method
-    );
-    let allowed = allowed.join(", ");
-    Response::text(StatusCode::METHOD_NOT_ALLOWED, text).header(http::header::ALLOW, &allowed)
+    Response::method_not_allowed(&["POST"], request.method.as_str())
 }
 
 fn redirect(master: &mut MasterProcess, _: &mut Context<MasterProcess>, request: Request) -> Reply {

@@ -14,7 +14,7 @@ use prost::Message;
 
 use super::operator_json::{self, Part};
 use super::roles::Roles;
-use super::{Refusal, View, api, describe, files, quota, render_later, weights};
+use super::{Refusal, View, api, describe, files, maintenance, quota, render_later, weights};
 use crate::actor::MasterProcess;
 
 /// Answers a call.
@@ -54,6 +54,9 @@ fn respond(
     }
     if let Some(reply) = weights::respond(master, ctx, &call, accept) {
         return reply;
+    }
+    if let Some(reply) = maintenance::respond(master, ctx, &call, accept)? {
+        return Ok(reply);
     }
     match kind {
         call::Type::SetLoggingLevel => set_logging_level(master, ctx, &call),

@@ -30,7 +30,10 @@ pub(super) fn handle(
     let done = match request.method {
         Method::POST => set_by_body(master, ctx, &request),
         Method::DELETE => remove_by_path(master, ctx, &request),
-        _ => Err(super::not_allowed(&request, &["GET", "POST", "DELETE"]).into()),
+        _ => Err(
+            Response::method_not_allowed(&["GET", "POST", "DELETE"], request.method.as_str())
+                .into(),
+        ),
     };
     done.unwrap_or_else(|refusal| Reply::from(refusal.response()))
 }

@@ -30,7 +30,7 @@ pub(super) fn handle(
                 .map(|json| Reply::from(Response::json_text_or_jsonp(json, &request)))
         }
         Method::PUT => update_by_body(master, ctx, &request),
-        _ => Err(super::not_allowed(&request, &["GET", "PUT"]).into()),
+        _ => Err(Response::method_not_allowed(&["GET", "PUT"], request.method.as_str()).into()),
     };
     answered.unwrap_or_else(|refusal| Reply::from(refusal.response()))
 }

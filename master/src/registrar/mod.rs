@@ -4,6 +4,7 @@
 //! stored are applied together and stored once. Where it is stored is behind [`Storage`].
 //! Upstream: `src/master/registrar.cpp`.
 
+pub mod maintenance;
 pub mod operations;
 mod quota;
 

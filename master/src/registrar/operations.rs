@@ -5,6 +5,7 @@
 use mesos::ids::AgentId;
 use mesos::proto::{self, internal::Registry, internal::registry};
 
+use super::maintenance;
 use super::quota;
 use crate::core::effects::RegistryOperation;
 use crate::core::time::Timestamp;
@@ -32,6 +33,7 @@ pub fn apply(registry: &mut Registry, operation: &RegistryOperation) -> bool {
             quota::update_weights(registry, weights);
             true
         }
+        RegistryOperation::Maintenance(operation) => maintenance::apply(registry, operation),
     }
 }
 

@@ -4,6 +4,7 @@ mod agents;
 mod failover;
 mod frameworks;
 mod launching;
+mod maintenance;
 mod offers;
 mod quota;
 mod random;

@@ -90,7 +90,7 @@ fn several_roles_are_updated_at_once_or_none() {
     ];
     assert_eq!(told(&mut world), expected);
     assert_eq!(*world.master.state().quotas, BTreeMap::from(expected));
-    assert_eq!(world.fx.done, [REQUEST]);
+    assert_eq!(world.fx.done, [(REQUEST, true)]);
 
     update(&mut world, &[config("web", "", "")], false).unwrap();
     assert_eq!(told(&mut world), [("web".to_owned(), Quota::default())]);
@@ -118,7 +118,7 @@ fn a_change_counts_at_once_and_is_told_when_stored() {
         told(&mut world),
         [("web".to_owned(), quota("cpus:1", "cpus:1"))]
     );
-    assert_eq!(world.fx.done, [REQUEST]);
+    assert_eq!(world.fx.done, [(REQUEST, true)]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use mesos::ids::{AgentId, FrameworkId, OfferId};
 use mesos::proto::quota::QuotaConfig;
 use mesos::proto::scheduler::{Call, call};
 use mesos::proto::value::Scalar;
-use mesos::proto::{TaskState, WeightInfo, internal};
+use mesos::proto::{self, TaskState, WeightInfo, internal};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -18,6 +18,8 @@ use crate::allocator::{Allocator, Options};
 use crate::allocator_actor::{apply, hand_out};
 use crate::core::MasterConfig;
 use crate::core::effects::{RequestId, StreamId, Timer};
+use crate::core::machines::MaintenanceOperation;
+use crate::core::machines::testing::{machine, schedule};
 use crate::core::state::Connection;
 use crate::core::testing::*;
 
@@ -71,7 +73,7 @@ impl Chaos {
     }
 
     fn step(&mut self) {
-        match self.rng.random_range(0..18) {
+        match self.rng.random_range(0..21) {
             0 => self.register(),
             1 => self.break_link(),
             2 => self.reregister(),
@@ -86,6 +88,8 @@ impl Chaos {
             13 | 14 => self.update(),
             15 => self.acknowledge(),
             16 => self.share(),
+            17 | 18 => self.maintain(),
+            19 => self.answer_inverse_offers(),
             _ => self.other(),
         }
         self.world.drain();
@@ -311,11 +315,49 @@ impl Chaos {
     /// The allocator hands out what it has; some of it may be outdated by the time it arrives.
     fn offer(&mut self) {
         self.now += Duration::from_secs(1);
-        for allocation in self.allocator.allocate(self.now).offers {
+        let round = self.allocator.allocate(self.now);
+        self.world
+            .step(|master, fx| master.on_inverse_offers(round.inverse_offers, fx));
+        for allocation in round.offers {
             let (framework, offered) = hand_out(allocation);
             self.world
                 .step(|master, fx| master.on_offer(&framework, offered, fx));
         }
+    }
+
+    /// An operator asks for some maintenance; what is not acceptable is refused.
+    fn maintain(&mut self) {
+        let mut machines: Vec<_> = (1..=AGENTS)
+            .map(|number| machine(&format!("agent{number}"), &format!("10.0.0.{number}")))
+            .collect();
+        machines.retain(|_| self.rng.random_bool(0.5));
+        let operation = match self.rng.random_range(0..4) {
+            0 => MaintenanceOperation::Start(machines),
+            1 => MaintenanceOperation::Stop(machines),
+            duration => schedule(&machines, Some(duration)),
+        };
+        let request = RequestId(self.world.fx.done.len() as u64);
+        drop(
+            self.world
+                .step(|master, fx| master.on_maintain(operation, request, fx)),
+        );
+    }
+
+    fn answer_inverse_offers(&mut self) {
+        let Some(framework) = self.some_framework() else {
+            return;
+        };
+        let offers = &self.world.master.state().inverse_offers;
+        let inverse_offer_ids: Vec<proto::OfferId> = offers.keys().map(Into::into).collect();
+        let accept = Call {
+            r#type: Some(call::Type::AcceptInverseOffers as i32),
+            accept_inverse_offers: Some(call::AcceptInverseOffers {
+                inverse_offer_ids,
+                filters: None,
+            }),
+            ..Default::default()
+        };
+        self.world.call(&framework, accept);
     }
 
     fn accept(&mut self) {
@@ -470,6 +512,7 @@ fn random_events_keep_the_master_sane() {
         chaos.tell_allocator();
         let state = chaos.world.master.state();
         assert!(state.offers.is_empty());
+        assert!(state.inverse_offers.is_empty());
         assert!(state.agents.values().all(|agent| agent.used.is_empty()));
         assert_eq!(state.counts.tasks, [0; 14]);
         assert_eq!(state.counts.tasks_unreachable, 0);
@@ -478,7 +521,10 @@ fn random_events_keep_the_master_sane() {
             .filter(|timer| {
                 matches!(
                     timer,
-                    Timer::Heartbeat(_) | Timer::OfferTimeout(_) | Timer::FrameworkFailover(_)
+                    Timer::Heartbeat(_)
+                        | Timer::OfferTimeout(_)
+                        | Timer::InverseOfferTimeout(_)
+                        | Timer::FrameworkFailover(_)
                 )
             })
             .collect();

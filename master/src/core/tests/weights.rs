@@ -69,7 +69,7 @@ fn all_are_set_or_none() {
     assert_eq!(told(&mut world), [expected]);
     update(&mut world, &[info("db", 3.0), info("*", 1.0)]).unwrap();
     assert_eq!(told(&mut world), [weights([("*", 1.0), ("db", 3.0)])]);
-    assert_eq!(world.fx.done, [REQUEST, REQUEST]);
+    assert_eq!(world.fx.done, [(REQUEST, true), (REQUEST, true)]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub mod checks;
 pub mod container;
 pub mod executor;
 pub mod framework;
+pub mod maintenance;
 pub mod offer;
 pub mod operation;
 pub mod quota;
