@@ -13,7 +13,9 @@ use libprocess::{
 use mesos::media::ContentType;
 use mesos::recordio;
 use mesos_driver::proto::v1::scheduler::{Call, Event, call, event};
-use mesos_driver::proto::v1::{FrameworkId, FrameworkInfo};
+use mesos_driver::proto::v1::{
+    FrameworkId, FrameworkInfo, InverseOffer, OfferId, TimeInfo, Unavailability,
+};
 use mesos_driver::v1::{CallError, Client, Config, Events, News, connect};
 use tokio::sync::mpsc;
 
@@ -334,4 +336,50 @@ async fn a_refusal_is_the_end() {
 async fn a_bad_address_is_told_at_once() {
     let config = Config::new("nowhere at all", FrameworkInfo::default());
     assert!(connect(config).is_err());
+}
+
+#[tokio::test]
+async fn inverse_offers_arrive_and_are_answered() {
+    let answers = vec![Answer::Stream, Answer::Status(StatusCode::ACCEPTED)];
+    let mut master = Master::start(ContentType::Json, answers);
+    let (client, mut events) = master.connect(Clock::system());
+    let (_, writer) = master.subscribe().await;
+    next_event(&mut events).await;
+    let id = OfferId { value: "O".into() };
+    let asked = Event {
+        inverse_offers: Some(event::InverseOffers {
+            inverse_offers: vec![InverseOffer {
+                id: id.clone(),
+                framework_id: framework_id(),
+                unavailability: Unavailability {
+                    start: TimeInfo { nanoseconds: 1 },
+                    duration: None,
+                },
+                ..InverseOffer::default()
+            }],
+        }),
+        ..of_type(event::Type::InverseOffers)
+    };
+    master.send(&writer, asked.clone());
+    assert_eq!(next_event(&mut events).await, asked);
+    let decline = call::DeclineInverseOffers {
+        inverse_offer_ids: vec![id.clone()],
+        filters: None,
+    };
+    let call = Call {
+        r#type: Some(call::Type::DeclineInverseOffers.into()),
+        decline_inverse_offers: Some(decline.clone()),
+        ..Call::default()
+    };
+    within(client.call(call)).await.unwrap();
+    let seen = master.seen(call::Type::DeclineInverseOffers).await;
+    assert_eq!(seen.call.decline_inverse_offers, Some(decline));
+    let rescinded = Event {
+        rescind_inverse_offer: Some(event::RescindInverseOffer {
+            inverse_offer_id: id,
+        }),
+        ..of_type(event::Type::RescindInverseOffer)
+    };
+    master.send(&writer, rescinded.clone());
+    assert_eq!(next_event(&mut events).await, rescinded);
 }

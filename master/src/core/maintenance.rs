@@ -102,10 +102,12 @@ impl Master {
 
     /// Takes down an agent whose machine went down while the agent was being admitted.
     pub(super) fn take_down_if_machine_is(&mut self, id: &AgentId, fx: &mut dyn Effects) {
-        if self.unavailability_of(id).is_some()
-            && let Some(machine) = self.agent(id).map(super::state::Agent::machine)
-            && self.state.machines.is_down(&machine)
-        {
+        let machines = &self.state.machines;
+        let down = !machines.is_empty()
+            && self
+                .agent(id)
+                .is_some_and(|agent| machines.is_down(&agent.machine()));
+        if down {
             self.take_down(id, fx);
         }
     }

@@ -45,6 +45,8 @@ struct Chaos {
     next_stream: u128,
     allocator: Allocator,
     now: Duration,
+    /// How many inverse offers were made.
+    asked: usize,
     /// Last unacknowledged update of tasks.
     updates: BTreeMap<(FrameworkId, String), (AgentId, uuid::Uuid)>,
 }
@@ -68,6 +70,7 @@ impl Chaos {
                 ..Options::default()
             }),
             now: Duration::ZERO,
+            asked: 0,
             updates: BTreeMap::new(),
         }
     }
@@ -316,6 +319,7 @@ impl Chaos {
     fn offer(&mut self) {
         self.now += Duration::from_secs(1);
         let round = self.allocator.allocate(self.now);
+        self.asked += round.inverse_offers.len();
         self.world
             .step(|master, fx| master.on_inverse_offers(round.inverse_offers, fx));
         for allocation in round.offers {
@@ -488,6 +492,7 @@ impl Chaos {
 
 #[test]
 fn random_events_keep_the_master_sane() {
+    let mut asked = 0;
     for seed in 0..SEEDS {
         println!("seed {seed}");
         let mut chaos = Chaos::new(seed);
@@ -529,5 +534,7 @@ fn random_events_keep_the_master_sane() {
             })
             .collect();
         assert!(leftovers.is_empty(), "{leftovers:?}");
+        asked += chaos.asked;
     }
+    assert!(asked > 0, "nobody was ever asked to leave");
 }
