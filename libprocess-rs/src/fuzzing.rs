@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
-use crate::http::{Found, Preferences, Ranges, RouteTable, parse_ranges, split_target};
+use crate::http::{Found, Headers, Preferences, Ranges, RouteTable, parse_ranges, split_target};
 use crate::network::Pipeline;
 use crate::wire::{Item, Limits, Reader};
 use crate::{Endpoint, Request, RouteOptions, Upid};
@@ -88,7 +88,7 @@ pub fn find_route(names: &[&str], path: &str) -> Option<String> {
     }
     table.provide("assets", PathBuf::from("/assets"));
     table.find(path).map(|found| match found {
-        Found::Route { name, .. } => format!("/{name}"),
+        Found::Route(route) => format!("/{}", route.name),
         Found::File(file) => file.display().to_string(),
     })
 }
@@ -101,7 +101,7 @@ pub fn read_request(
     route: &str,
     length: u64,
 ) -> Option<String> {
-    let mut map = HeaderMap::new();
+    let mut map = Headers::default();
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         map.append(name, HeaderValue::from_str(value).ok()?);
@@ -109,7 +109,7 @@ pub fn read_request(
     let preferences = Preferences::of(&Method::GET, &map);
     let (path, query) = split_target(target);
     let request = Request::received(Method::GET, path, query, map, None).ok()?;
-    let request = request.with_route(route);
+    let request = (*request).with_route(route);
     let endpoint = Endpoint::new(&request.path, Some(route), Some("delegate"));
     let names: Vec<_> = endpoint.names().collect();
     let conditions = preferences.conditions.as_deref();

@@ -26,7 +26,7 @@ mod wire;
 
 pub use self::http::{
     Authentication, Authenticator, BasicAuthenticator, BodyError, BodyStream, CheckError,
-    CheckFuture, CombinedAuthenticator, DisabledEndpoints, Endpoint, FirewallRule, Help,
+    CheckFuture, CombinedAuthenticator, DisabledEndpoints, Endpoint, FirewallRule, Headers, Help,
     JwtAuthenticator, ParamError, ParamPlace, Principal, Query, QueryError, Reply, Request,
     Response, RouteOptions, StreamWriter, WriteError, parse_path,
 };

@@ -41,7 +41,7 @@ pub struct Context<P: Process> {
 
 /// What an actor knows by name, besides its handlers of messages.
 struct Names<P: Process> {
-    routes: HashMap<String, RouteHandler<P>, RandomState>,
+    routes: HashMap<Arc<str>, RouteHandler<P>, RandomState>,
     delegates: HashMap<MessageName, Upid, RandomState>,
     /// Names of protobuf types by the function that makes them, which takes an allocation each time.
     types: RefCell<HashMap<usize, MessageName, RandomState>>,
@@ -159,7 +159,7 @@ impl<P: Process> Context<P> {
             _ => match inner.registry.get(to.id()) {
                 Some(actor) => {
                     send(inner, &actor.upid);
-                    *known = Some((to.clone(), actor.upid));
+                    *known = Some((to.clone(), actor.upid.clone()));
                 }
                 None => send(inner, to),
             },
@@ -344,11 +344,12 @@ impl<P: Process> Context<P> {
             return;
         }
         let names = self.names.get();
-        let Some(handler) = names.and_then(|names| names.routes.get(&route).cloned()) else {
+        let handler = names.and_then(|names| names.routes.get(&route.name).cloned());
+        let Some(handler) = handler else {
             let _ = reply.send(Response::status(http::StatusCode::NOT_FOUND));
             return;
         };
-        match handler(process, self, request).into_kind() {
+        match handler(process, self, *request).into_kind() {
             ReplyKind::Now(response) => {
                 let _ = reply.send(response);
             }

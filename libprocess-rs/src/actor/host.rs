@@ -142,7 +142,7 @@ impl<P: Process> Host<P> {
         match event {
             Event::Message(envelope) => served.push(ctx.on_message(process, envelope)),
             Event::Dispatch(turn) => turn.run(process, ctx),
-            Event::Http(event) => ctx.on_http(process, *event),
+            Event::Http(event) => ctx.on_http(process, event),
             Event::Exited(upid) => process.exited(&upid, ctx),
             Event::Terminate => {}
         }

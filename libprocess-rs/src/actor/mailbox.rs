@@ -1,5 +1,6 @@
 //! The events of one actor.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 
@@ -8,14 +9,14 @@ use tokio::sync::{Notify, oneshot};
 
 use super::queue::{Closed, Queue};
 use super::{Process, Turn};
-use crate::http::{Request, Response};
+use crate::http::{Request, Response, Route};
 use crate::{MessageName, Upid};
 
 /// What an actor can be asked to do.
 pub(crate) enum Event<P: Process> {
     Message(Envelope),
     Dispatch(Box<dyn Turn<P>>),
-    Http(Box<HttpEvent>),
+    Http(HttpEvent),
     Exited(Upid),
     Terminate,
 }
@@ -30,8 +31,8 @@ pub(crate) struct Envelope {
 
 /// A request on its way to a route. Dropping it unanswered gives the client a 500.
 pub(crate) struct HttpEvent {
-    pub(crate) request: Request,
-    pub(crate) route: String,
+    pub(crate) request: Box<Request>,
+    pub(crate) route: Arc<Route>,
     pub(crate) reply: oneshot::Sender<Response>,
 }
 
@@ -159,7 +160,7 @@ impl<P: Process> AnyMailbox for Mailbox<P> {
     }
 
     fn http(&self, event: HttpEvent) -> Result<(), Undelivered> {
-        self.push(Event::Http(Box::new(event)))
+        self.push(Event::Http(event))
     }
 
     fn exited(&self, upid: Upid) {

@@ -1,7 +1,7 @@
 //! Which actors exist in a runtime.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -13,7 +13,6 @@ use crate::Upid;
 use crate::http::RouteTable;
 
 /// What a runtime knows about one of its actors.
-#[derive(Clone)]
 pub(crate) struct Actor {
     pub(crate) upid: Upid,
     pub(crate) mailbox: Arc<dyn AnyMailbox>,
@@ -30,28 +29,34 @@ pub(crate) struct Registry {
 
 #[derive(Default)]
 struct Actors {
-    by_id: HashMap<ById, Actor, RandomState>,
+    by_id: HashSet<ById, RandomState>,
     closed: bool,
 }
 
-/// An address in a map whose keys are ids.
-struct ById(Upid);
+/// An actor in a set whose keys are ids.
+struct ById(Arc<Actor>);
+
+impl ById {
+    fn id(&self) -> &str {
+        self.0.upid.id()
+    }
+}
 
 impl Borrow<str> for ById {
     fn borrow(&self) -> &str {
-        self.0.id()
+        self.id()
     }
 }
 
 impl Hash for ById {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.id().hash(state);
+        self.id().hash(state);
     }
 }
 
 impl PartialEq for ById {
     fn eq(&self, other: &Self) -> bool {
-        self.0.id() == other.0.id()
+        self.id() == other.id()
     }
 }
 
@@ -70,33 +75,28 @@ impl Registry {
         if actors.closed {
             return Err(AddError::Closed);
         }
-        if actors.by_id.contains_key(actor.upid.id()) {
-            return Err(AddError::Exists);
+        match actors.by_id.insert(ById(Arc::new(actor))) {
+            true => Ok(()),
+            false => Err(AddError::Exists),
         }
-        actors.by_id.insert(ById(actor.upid.clone()), actor);
-        Ok(())
     }
 
-    pub(crate) fn get(&self, id: &str) -> Option<Actor> {
-        self.actors.read().by_id.get(id).cloned()
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Actor>> {
+        let actors = self.actors.read();
+        actors.by_id.get(id).map(|found| found.0.clone())
     }
 
     pub(crate) fn contains(&self, id: &str) -> bool {
-        self.actors.read().by_id.contains_key(id)
-    }
-
-    /// Runs `f` on the mailbox of `id` without cloning the entry.
-    pub(crate) fn with<R>(&self, id: &str, f: impl FnOnce(&dyn AnyMailbox) -> R) -> Option<R> {
-        let mailbox = self.actors.read().by_id.get(id)?.mailbox.clone();
-        Some(f(&*mailbox))
+        self.actors.read().by_id.contains(id)
     }
 
     pub(crate) fn remove(&self, id: &str) {
         self.actors.write().by_id.remove(id);
     }
 
-    pub(crate) fn all(&self) -> Vec<Actor> {
-        self.actors.read().by_id.values().cloned().collect()
+    pub(crate) fn all(&self) -> Vec<Arc<Actor>> {
+        let actors = self.actors.read();
+        actors.by_id.iter().map(|found| found.0.clone()).collect()
     }
 
     /// Refuses new actors from now on.

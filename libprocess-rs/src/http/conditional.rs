@@ -2,11 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::Method;
 use http::header::{
     ETAG, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
     LAST_MODIFIED, RANGE,
 };
-use http::{HeaderMap, Method};
+
+use super::Headers;
 
 /// What a request makes its answer depend on, as the client wrote it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,17 +33,19 @@ pub(crate) enum Outcome {
 
 impl Conditions {
     /// The conditions of a request; none for most, and for all that do not just read.
-    pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Option<Box<Self>> {
-        if *method != Method::GET && *method != Method::HEAD {
+    pub(crate) fn of(method: &Method, headers: &Headers) -> Option<Box<Self>> {
+        let reads = *method == Method::GET || *method == Method::HEAD;
+        // One look at each of the few headers costs less than a search for each of the names.
+        if !reads || !headers.iter().any(|(name, _)| is_condition(name)) {
             return None;
         }
         let text = |name: HeaderName| -> Option<String> {
-            let value = headers.get_all(name).iter().next_back()?;
+            let value = headers.get_all(name).next_back()?;
             Some(value.to_str().ok()?.to_owned())
         };
         // Entity tags may be spread over several headers.
         let list = |name: HeaderName| -> Option<String> {
-            let values = headers.get_all(name).iter();
+            let values = headers.get_all(name);
             let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
             (!values.is_empty()).then(|| values.join(","))
         };
@@ -59,7 +63,7 @@ impl Conditions {
 
     /// Compares with the validators among the headers of the answer. A condition on a validator that the answer does not have
     /// is taken as if it were not there.
-    pub(crate) fn evaluate(&self, answer: &HeaderMap) -> Outcome {
+    pub(crate) fn evaluate(&self, answer: &Headers) -> Outcome {
         let tag = answer.get(ETAG).and_then(|tag| tag.to_str().ok());
         let modified = last_modified(answer);
         let failed = match (&self.if_match, self.if_unmodified_since) {
@@ -82,7 +86,7 @@ impl Conditions {
     }
 
     /// The `Range` header, unless `If-Range` says that the client has parts of something else.
-    pub(crate) fn range(&self, answer: &HeaderMap) -> Option<&str> {
+    pub(crate) fn range(&self, answer: &Headers) -> Option<&str> {
         let range = self.range.as_deref()?;
         let Some(condition) = self.if_range.as_deref() else {
             return Some(range);
@@ -97,11 +101,18 @@ impl Conditions {
     }
 }
 
+fn is_condition(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        IF_MATCH | IF_UNMODIFIED_SINCE | IF_NONE_MATCH | IF_MODIFIED_SINCE | RANGE | IF_RANGE
+    )
+}
+
 fn parse_date(text: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text).ok()
 }
 
-fn last_modified(answer: &HeaderMap) -> Option<SystemTime> {
+fn last_modified(answer: &Headers) -> Option<SystemTime> {
     parse_date(answer.get(LAST_MODIFIED)?.to_str().ok()?)
 }
 
@@ -147,10 +158,10 @@ mod tests {
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
-    fn map(headers: &[(HeaderName, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
+    fn map(headers: &[(HeaderName, &str)]) -> Headers {
+        let mut map = Headers::default();
         for (name, value) in headers {
-            map.append(name, value.parse().unwrap());
+            map.append(name.clone(), value.parse().unwrap());
         }
         map
     }
@@ -198,11 +209,11 @@ mod tests {
         let headers = map(&[(IF_NONE_MATCH, "*"), (RANGE, "bytes=0-")]);
         assert_eq!(Conditions::of(&Method::POST, &headers), None);
         let head = Conditions::of(&Method::HEAD, &headers).unwrap();
-        assert_eq!(head.range(&HeaderMap::new()), None);
+        assert_eq!(head.range(&Headers::default()), None);
         let none = map(&[(IF_NONE_MATCH, "*")]);
         let conditions = Conditions::of(&Method::GET, &none).unwrap();
         // Without validators there is nothing to compare.
-        assert_eq!(conditions.evaluate(&HeaderMap::new()), Outcome::Send);
+        assert_eq!(conditions.evaluate(&Headers::default()), Outcome::Send);
     }
 
     #[test]

@@ -5,17 +5,33 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, ETAG, VARY};
+use http::{HeaderValue, StatusCode};
 
 use super::Response;
 use super::response::Body;
 
 /// Smaller bodies are sent as they are.
-const GZIP_MINIMUM_BODY_BYTES: usize = 1024;
+pub(crate) const GZIP_MINIMUM_BODY_BYTES: usize = 1024;
+
+/// Bodies from this size on are compressed on a thread of their own, so that other connections do not wait for it.
+const COMPRESS_ELSEWHERE_BYTES: usize = 64 * 1024;
 
 /// Compresses the body if it is worth it and the client accepts that. What could have been compressed says so by `Vary`.
-pub(crate) fn compress_for(accepted: bool, mut response: Response) -> Response {
+pub(crate) async fn compressed(accepted: bool, response: Response) -> Response {
+    let body = response.body();
+    let large = body.is_some_and(|body| body.len() >= COMPRESS_ELSEWHERE_BYTES);
+    if !large || !accepted {
+        return compress_for(accepted, response);
+    }
+    let compressed = tokio::task::spawn_blocking(move || compress_for(true, response)).await;
+    compressed.unwrap_or_else(|error| {
+        tracing::error!("Failed to compress a response: {error}");
+        Response::status(StatusCode::INTERNAL_SERVER_ERROR)
+    })
+}
+
+fn compress_for(accepted: bool, mut response: Response) -> Response {
     if !is_compressible(&response) {
         return response;
     }
@@ -30,7 +46,7 @@ pub(crate) fn compress_for(accepted: bool, mut response: Response) -> Response {
 
 fn is_compressible(response: &Response) -> bool {
     matches!(&response.body, Body::Bytes(body) if body.len() >= GZIP_MINIMUM_BODY_BYTES)
-        && !response.headers.contains_key(CONTENT_ENCODING)
+        && !response.headers.contains(CONTENT_ENCODING)
 }
 
 fn compress(mut response: Response) -> Response {
@@ -74,13 +90,13 @@ mod tests {
 
         let plain = compress_for(false, Response::json_text(vec![b'x'; 1024]));
         assert!(plain.headers().get(CONTENT_ENCODING).is_none());
-        assert_eq!(plain.headers()[VARY], "Accept-Encoding");
+        assert_eq!(plain.headers().get(VARY).unwrap(), "Accept-Encoding");
 
         let large = Response::json_text(vec![b'x'; 1024]).header(ETAG, "\"a\"");
         let large = compress_for(true, large);
-        assert_eq!(large.headers()[CONTENT_ENCODING], "gzip");
-        assert_eq!(large.headers()[VARY], "Accept-Encoding");
-        assert_eq!(large.headers()[ETAG], "W/\"a\"");
+        assert_eq!(large.headers().get(CONTENT_ENCODING).unwrap(), "gzip");
+        assert_eq!(large.headers().get(VARY).unwrap(), "Accept-Encoding");
+        assert_eq!(large.headers().get(ETAG).unwrap(), "W/\"a\"");
         let mut plain = Vec::new();
         flate2::read::GzDecoder::new(&large.body().unwrap()[..])
             .read_to_end(&mut plain)

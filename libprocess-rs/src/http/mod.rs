@@ -4,6 +4,7 @@ mod accept;
 mod auth;
 mod conditional;
 mod gzip;
+mod headers;
 mod help;
 mod params;
 mod preferences;
@@ -19,6 +20,7 @@ pub use auth::{
     Authentication, Authenticator, BasicAuthenticator, CheckError, CheckFuture,
     CombinedAuthenticator, DisabledEndpoints, Endpoint, FirewallRule, JwtAuthenticator, Principal,
 };
+pub use headers::Headers;
 pub use help::Help;
 pub use params::{ParamError, ParamPlace};
 pub use query::{Query, QueryError};
@@ -29,11 +31,12 @@ pub use stream::{StreamWriter, WriteError};
 
 pub(crate) use auth::Gatekeeper;
 pub(crate) use conditional::{Outcome, validators};
+pub(crate) use gzip::{GZIP_MINIMUM_BODY_BYTES, compressed};
 pub(crate) use preferences::Preferences;
 pub(crate) use query::percent_decode;
 pub(crate) use range::{ByteRange, Ranges, parse_ranges};
 pub(crate) use request::{BodySender, split_target};
-pub(crate) use response::{Body, ReplyKind, reason};
-pub(crate) use route::{Found, RouteTable, content_type};
-pub(crate) use serve::{Target, answer, target};
+pub(crate) use response::{Body, JSON_TYPE, ReplyKind, TEXT_TYPE, reason};
+pub(crate) use route::{Found, Route, RouteTable, content_type};
+pub(crate) use serve::{Answer, Target, answer, answer_or_error, ask, target, target_at_once};
 pub(crate) use stream::{StreamReader, channel as stream_channel};

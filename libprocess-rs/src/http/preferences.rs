@@ -1,8 +1,9 @@
 //! What a request says about the form of its answer.
 
+use http::Method;
 use http::header::ACCEPT_ENCODING;
-use http::{HeaderMap, Method};
 
+use super::Headers;
 use super::accept::accepts_gzip;
 use super::conditional::Conditions;
 
@@ -24,8 +25,8 @@ impl Preferences {
         }
     }
 
-    pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Self {
-        let encodings = headers.get_all(ACCEPT_ENCODING).iter().next_back();
+    pub(crate) fn of(method: &Method, headers: &Headers) -> Self {
+        let encodings = headers.get_all(ACCEPT_ENCODING).next_back();
         let encodings = encodings.and_then(|value| value.to_str().ok());
         Self {
             head_only: *method == Method::HEAD,

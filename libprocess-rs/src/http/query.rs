@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use memchr::memchr2;
+
 /// A bad escape in a path or query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("malformed percent-encoding in '{0}'")]
@@ -52,7 +54,7 @@ impl Query {
 
 /// Decodes `%XX` escapes; `+` is a space, in paths too. Bytes that are not UTF-8 are replaced by U+FFFD.
 pub(crate) fn percent_decode(text: &str) -> Result<Cow<'_, str>, QueryError> {
-    if !text.contains(['%', '+']) {
+    if memchr2(b'%', b'+', text.as_bytes()).is_none() {
         return Ok(Cow::Borrowed(text));
     }
     let mut decoded = Vec::with_capacity(text.len());

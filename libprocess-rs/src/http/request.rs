@@ -1,16 +1,17 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Method;
 use http::header::ACCEPT;
-use http::{HeaderMap, Method};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::accept::accepts_media;
 use super::params::from_pairs;
 use super::route::parameter;
-use super::{ParamError, ParamPlace, Principal, Query, QueryError, percent_decode};
+use super::{Headers, ParamError, ParamPlace, Principal, Query, QueryError, percent_decode};
 
 /// An HTTP request on its way to a route.
 ///
@@ -56,7 +57,7 @@ pub struct Request {
     /// The decoded query.
     pub query: Query,
     /// The headers. Use [`header`](Self::header) for their text.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// The whole body, unless the route streams bodies.
     pub body: Bytes,
     /// The address of the client, if it has one.
@@ -66,7 +67,7 @@ pub struct Request {
     pub(crate) stream: Option<BodyStream>,
     pub(crate) raw_query: Option<String>,
     /// The name of the route, if it has parameters.
-    pub(crate) route: Option<String>,
+    pub(crate) route: Option<Arc<str>>,
 }
 
 impl Request {
@@ -76,7 +77,7 @@ impl Request {
             method,
             path: path.into(),
             query: Query::default(),
-            headers: HeaderMap::new(),
+            headers: Headers::default(),
             body: Bytes::new(),
             peer: None,
             principal: None,
@@ -91,21 +92,22 @@ impl Request {
         method: Method,
         path: &str,
         query: Option<&str>,
-        headers: HeaderMap,
+        headers: Headers,
         peer: Option<SocketAddr>,
-    ) -> Result<Self, QueryError> {
-        Ok(Self {
-            query: Query::parse(query.unwrap_or_default())?,
-            raw_query: query.map(str::to_owned),
-            headers,
-            peer,
-            ..Self::new(method, path)
-        })
+    ) -> Result<Box<Self>, QueryError> {
+        let mut request = Box::new(Self::new(method, path));
+        if let Some(query) = query {
+            request.query = Query::parse(query)?;
+            request.raw_query = Some(query.to_owned());
+        }
+        request.headers = headers;
+        request.peer = peer;
+        Ok(request)
     }
 
     /// The request as the route of this name would get it, for tests of handlers that use [`path_params`](Self::path_params).
     pub fn with_route(mut self, name: &str) -> Self {
-        self.route = Some(name.trim_matches('/').to_owned());
+        self.route = Some(name.trim_matches('/').into());
         self
     }
 
@@ -158,7 +160,7 @@ impl Request {
 
     /// The text of a header; of several with this name the last one. None if it is not visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get_all(name).iter().next_back()?.to_str().ok()
+        self.headers.get_all(name).next_back()?.to_str().ok()
     }
 
     /// Path and query as the client wrote them, except that the path is the delegated one.

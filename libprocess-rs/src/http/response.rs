@@ -5,14 +5,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::stream::{StreamReader, channel};
-use super::{Request, StreamWriter};
+use super::{Headers, Request, StreamWriter};
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The content type of text.
+pub(crate) const TEXT_TYPE: &str = "text/plain; charset=utf-8";
+
+/// The content type of JSON.
+pub(crate) const JSON_TYPE: &str = "application/json";
+
+const TEXT: HeaderValue = HeaderValue::from_static(TEXT_TYPE);
+const JSON: HeaderValue = HeaderValue::from_static(JSON_TYPE);
 const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript");
 
 /// An HTTP response.
@@ -36,7 +42,7 @@ const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript");
 #[derive(Debug)]
 pub struct Response {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     pub(crate) body: Body,
 }
 
@@ -52,7 +58,7 @@ impl Response {
     fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self {
             status,
-            headers: HeaderMap::new(),
+            headers: Headers::default(),
             body: Body::Bytes(body.into()),
         }
     }
@@ -194,7 +200,7 @@ impl Response {
     }
 
     /// The headers set so far.
-    pub fn headers(&self) -> &HeaderMap {
+    pub fn headers(&self) -> &Headers {
         &self.headers
     }
 
@@ -286,11 +292,17 @@ mod tests {
         let mut request = Request::new(http::Method::GET, "/x");
         let response = Response::json_or_jsonp(0.0, &request);
         assert_eq!(response.body().unwrap(), "0.0");
-        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(
+            response.headers().get(CONTENT_TYPE).unwrap(),
+            "application/json"
+        );
         request.query = super::super::Query::parse("jsonp=f").unwrap();
         let response = Response::json_or_jsonp([1], &request);
         assert_eq!(response.body().unwrap(), "f([1])");
-        assert_eq!(response.headers()[CONTENT_TYPE], "text/javascript");
+        assert_eq!(
+            response.headers().get(CONTENT_TYPE).unwrap(),
+            "text/javascript"
+        );
     }
 
     #[test]

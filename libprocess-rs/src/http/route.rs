@@ -71,36 +71,26 @@ pub(crate) struct RouteTable {
 #[derive(Default)]
 struct Entries {
     /// By name without the leading slash; the root route has the empty name.
-    routes: BTreeMap<String, Entry>,
-    /// The names among them that have parameters; those with literals further left come first.
-    patterns: Vec<String>,
+    routes: BTreeMap<Arc<str>, Arc<Route>>,
+    /// Those among them that have parameters; those with literals further left come first.
+    patterns: Vec<Arc<Route>>,
     assets: BTreeMap<String, PathBuf>,
 }
 
-struct Entry {
-    options: RouteOptions,
+/// A route as it was registered.
+pub(crate) struct Route {
+    /// Without the leading slash.
+    pub(crate) name: Arc<str>,
+    pub(crate) has_parameters: bool,
+    pub(crate) options: RouteOptions,
     /// Shared by the routes of the same realm.
-    lane: Arc<Lane>,
+    pub(crate) lane: Arc<Lane>,
 }
 
 /// Where a request within an actor goes.
 pub(crate) enum Found {
-    Route {
-        name: String,
-        streaming: bool,
-        lane: Arc<Lane>,
-    },
+    Route(Arc<Route>),
     File(PathBuf),
-}
-
-impl Found {
-    fn route(name: &str, entry: &Entry) -> Self {
-        Self::Route {
-            name: name.to_owned(),
-            streaming: entry.options.streaming,
-            lane: entry.lane.clone(),
-        }
-    }
 }
 
 impl RouteTable {
@@ -110,21 +100,26 @@ impl RouteTable {
         self.became_ready.notify_waiters();
     }
 
+    /// True if the routes are known.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
     /// Waits until the routes are known.
     pub(crate) async fn ready(&self) {
-        if self.ready.load(Ordering::Acquire) {
+        if self.is_ready() {
             return;
         }
         let mut ready = std::pin::pin!(self.became_ready.notified());
         ready.as_mut().enable();
-        if !self.ready.load(Ordering::Acquire) {
+        if !self.is_ready() {
             ready.await;
         }
     }
 
     /// Adds a route and returns its normalized name.
-    pub(crate) fn add(&self, name: &str, options: RouteOptions) -> String {
-        let name = name.trim_matches('/').to_owned();
+    pub(crate) fn add(&self, name: &str, options: RouteOptions) -> Arc<str> {
+        let name: Arc<str> = name.trim_matches('/').into();
         self.entries.write().add(name.clone(), options);
         name
     }
@@ -140,8 +135,8 @@ impl RouteTable {
         let entries = self.entries.read();
         let mut candidate = path;
         loop {
-            if let Some((name, entry)) = entries.route(candidate) {
-                return Some(Found::route(name, entry));
+            if let Some(route) = entries.route(candidate) {
+                return Some(Found::Route(route.clone()));
             }
             match candidate.rfind('/') {
                 Some(cut) => candidate = candidate.get(..cut).unwrap_or_default(),
@@ -153,7 +148,7 @@ impl RouteTable {
         }
         let root = entries.routes.get("");
         let root = root.filter(|root| root.options.catch_all);
-        root.map(|root| Found::route("", root))
+        root.map(|root| Found::Route(root.clone()))
     }
 
     /// Names (with leading slash) and help texts, in order of name.
@@ -162,35 +157,38 @@ impl RouteTable {
         entries
             .routes
             .iter()
-            .map(|(name, entry)| (format!("/{name}"), entry.options.help.clone()))
+            .map(|(name, route)| (format!("/{name}"), route.options.help.clone()))
             .collect()
     }
 }
 
 impl Entries {
-    fn add(&mut self, name: String, options: RouteOptions) {
-        let known = self.routes.values().map(|entry| &entry.lane);
+    fn add(&mut self, name: Arc<str>, options: RouteOptions) {
+        let known = self.routes.values().map(|route| &route.lane);
         let lane = known
             .into_iter()
             .find(|lane| lane.realm == options.realm)
             .cloned();
         let lane = lane.unwrap_or_else(|| Arc::new(Lane::new(options.realm.clone())));
-        if name.split('/').any(is_parameter) && !self.routes.contains_key(&name) {
-            self.patterns.push(name.clone());
+        let route = Arc::new(Route {
+            has_parameters: name.split('/').any(is_parameter),
+            name: name.clone(),
+            options,
+            lane,
+        });
+        if route.has_parameters {
+            self.patterns.retain(|known| known.name != name);
+            self.patterns.push(route.clone());
             self.patterns
-                .sort_by_cached_key(|name| literals_first(name));
+                .sort_by_cached_key(|route| literals_first(&route.name));
         }
-        self.routes.insert(name, Entry { options, lane });
+        self.routes.insert(name, route);
     }
 
     /// The route that is called `path` or, if there is none, whose pattern fits it as a whole.
-    fn route(&self, path: &str) -> Option<(&str, &Entry)> {
-        if let Some((name, entry)) = self.routes.get_key_value(path) {
-            return Some((name, entry));
-        }
-        let fits = |pattern: &&String| fits(pattern, path);
-        let pattern = self.patterns.iter().find(fits)?;
-        Some((pattern, self.routes.get(pattern)?))
+    fn route(&self, path: &str) -> Option<&Arc<Route>> {
+        let named = self.routes.get(path);
+        named.or_else(|| self.patterns.iter().find(|route| fits(&route.name, path)))
     }
 
     fn asset(&self, path: &str) -> Option<PathBuf> {
@@ -279,7 +277,7 @@ mod tests {
         table.provide("app.css", PathBuf::from("/www/app.css"));
         let check = |path: &str, expected: Option<&str>| {
             let found = table.find(path).map(|found| match found {
-                Found::Route { name, .. } => format!("/{name}"),
+                Found::Route(route) => format!("/{}", route.name),
                 Found::File(path) => format!("file {}", path.display()),
             });
             assert_eq!(found.as_deref(), expected, "{path:?}");
@@ -314,7 +312,7 @@ mod tests {
         }
         let check = |path: &str, expected: Option<&str>| {
             let found = table.find(path).map(|found| match found {
-                Found::Route { name, .. } => format!("/{name}"),
+                Found::Route(route) => format!("/{}", route.name),
                 Found::File(path) => format!("file {}", path.display()),
             });
             assert_eq!(found.as_deref(), expected, "{path:?}");
@@ -340,7 +338,7 @@ mod tests {
         table.add("/c", realm("w"));
         table.add("/d", RouteOptions::default());
         let lane = |path: &str| match table.find(path) {
-            Some(Found::Route { lane, .. }) => lane,
+            Some(Found::Route(route)) => route.lane.clone(),
             _ => panic!("no route"),
         };
         assert!(Arc::ptr_eq(&lane("/a"), &lane("/b")));

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
+use http::StatusCode;
 use http::header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::ByteStream;
 use super::ready::Framing;
-use crate::http::{Response, reason};
+use crate::http::{Headers, Response, reason};
 use crate::runtime::{Counters, Inner};
 use crate::wire::{ReadError, Rejection};
 
@@ -145,7 +145,7 @@ impl DateText {
 pub(super) fn write_head(
     out: &mut BytesMut,
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: &Headers,
     framing: Framing,
     keep_alive: bool,
     date: &str,
@@ -165,7 +165,7 @@ pub(super) fn write_head(
         text.push_str("Connection: close\r\n");
     }
     out.extend_from_slice(text.as_bytes());
-    for (name, value) in headers {
+    for (name, value) in headers.iter() {
         if name != CONTENT_LENGTH && name != TRANSFER_ENCODING && name != DATE {
             out.extend_from_slice(name.as_str().as_bytes());
             out.extend_from_slice(b": ");

@@ -19,9 +19,7 @@ use super::answers::{Answer, Output, refuse, write_head};
 use super::ready::{Payload, Ready, respond};
 use super::watchdog::Watchdog;
 use crate::actor::{Envelope, wait_for};
-use crate::http::{
-    BodyStream, Preferences, Request, Response, StreamReader, Target, split_target, target,
-};
+use crate::http::{BodyStream, Preferences, Request, Response, StreamReader, split_target, target};
 use crate::runtime::Inner;
 use crate::wire::{Item, Message, PlainRequest, Reader};
 
@@ -330,10 +328,7 @@ async fn serve_plain(inner: &Inner, plain: PlainRequest, peer: Option<SocketAddr
         return Ready::new(response, &preferences).await;
     };
     let target = target(inner, &mut request).await;
-    if let Target::Route {
-        streaming: true, ..
-    } = target
-    {
+    if target.is_streaming() {
         request.stream = Some(BodyStream::whole(plain.body));
     } else {
         request.body = plain.body;

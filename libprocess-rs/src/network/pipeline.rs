@@ -5,7 +5,7 @@
 //! it has not parsed. So a request with a body
 //! goes to it only when all before it are answered, and requests without one only so many at a time.
 
-use crate::wire::{Framing, find_end, framing_of};
+use crate::wire::{Framing, bodiless_head, find_end, framing_of};
 
 /// Requests given to actix-http that it has not answered. It keeps up to 16 in a queue.
 const MAX_UNANSWERED: usize = 8;
@@ -106,6 +106,12 @@ impl Pipeline {
             self.state = BETWEEN;
             return empty;
         }
+        if searched == 0
+            && let Some(end) = bodiless_head(bytes)
+            && end <= self.max_head_bytes
+        {
+            return self.begin(BETWEEN, end, unanswered);
+        }
         let end = match find_end(bytes, searched) {
             Some(end) if end <= self.max_head_bytes => Some(end),
             None if bytes.len() < self.max_head_bytes => {
@@ -121,6 +127,11 @@ impl Pipeline {
             Some(Framing::Chunked) => State::Chunked(Chunked::Size(0)),
             None => State::Opaque,
         };
+        self.begin(state, end.unwrap_or(bytes.len()), unanswered)
+    }
+
+    /// Lets the `length` bytes of a head go on, after which comes `state`, unless it must wait.
+    fn begin(&mut self, state: State, length: usize, unanswered: &mut usize) -> usize {
         let room = match state == BETWEEN {
             true => MAX_UNANSWERED,
             false => 1,
@@ -131,7 +142,7 @@ impl Pipeline {
         }
         *unanswered += 1;
         self.state = state;
-        end.unwrap_or(bytes.len())
+        length
     }
 }
 

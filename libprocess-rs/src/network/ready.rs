@@ -9,19 +9,19 @@ use http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE,
     CONTENT_TYPE, ETAG, LAST_MODIFIED,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::files::{OpenFile, Part};
 use crate::http::{
-    Body, ByteRange, Outcome, Preferences, Ranges, Request, Response, StreamReader, Target, answer,
-    content_type, parse_ranges, validators,
+    Body, ByteRange, GZIP_MINIMUM_BODY_BYTES, Headers, Outcome, Preferences, Ranges, Request,
+    Response, StreamReader, Target, answer, compressed, content_type, parse_ranges, validators,
 };
 use crate::runtime::Inner;
 
 /// A response ready to be sent.
 pub(super) struct Ready {
     pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Headers,
     pub(super) body: Payload,
 }
 
@@ -55,47 +55,87 @@ impl Payload {
 }
 
 /// Has `target` answer a request.
-pub(super) async fn respond(inner: &Inner, target: Target, request: Request) -> Ready {
+pub(super) async fn respond(inner: &Inner, target: Target, request: Box<Request>) -> Ready {
     let preferences = Preferences::of(&request.method, &request.headers);
-    let response = answer(inner, target, request, &preferences).await;
+    let response = answer(inner, target, request).await;
     Ready::new(response, &preferences).await
 }
 
 impl Ready {
-    /// Opens the file of a response that has one, and does what the client asked for under conditions or in parts.
+    /// Opens the file of a response that has one, and does what the client asked for: compression, under conditions, in parts.
     pub(super) async fn new(response: Response, preferences: &Preferences) -> Self {
-        let mut ready = match response.body {
-            Body::Bytes(bytes) => Self {
-                status: response.status,
-                headers: response.headers,
-                body: Payload::Bytes(bytes),
-            },
-            Body::Stream(reader) => Self {
-                status: response.status,
-                headers: response.headers,
-                body: Payload::Stream(reader),
-            },
-            Body::File(path) => Self::file(response.status, response.headers, &path).await,
+        let response = compressed(preferences.gzip, response).await;
+        let Response {
+            status,
+            headers,
+            body,
+        } = response;
+        let body = match body {
+            Body::Bytes(bytes) => Payload::Bytes(bytes),
+            Body::Stream(reader) => Payload::Stream(reader),
+            Body::File(path) => {
+                let ready = Self::file(status, headers, &path).await;
+                return ready.shaped(preferences);
+            }
         };
-        if ready.status == StatusCode::OK
+        let ready = Self {
+            status,
+            headers,
+            body,
+        };
+        ready.shaped(preferences)
+    }
+
+    /// The same for a response that needs neither a file nor a thought of compression. Others are given back.
+    pub(super) fn at_once(
+        response: Response,
+        preferences: &Preferences,
+    ) -> Result<Self, Box<Response>> {
+        let Response {
+            status,
+            headers,
+            body,
+        } = response;
+        let body = match body {
+            Body::Bytes(bytes) if bytes.len() < GZIP_MINIMUM_BODY_BYTES => Payload::Bytes(bytes),
+            Body::Stream(reader) => Payload::Stream(reader),
+            body => {
+                return Err(Box::new(Response {
+                    status,
+                    headers,
+                    body,
+                }));
+            }
+        };
+        let ready = Self {
+            status,
+            headers,
+            body,
+        };
+        Ok(ready.shaped(preferences))
+    }
+
+    /// What the client asked for under conditions, in parts or without a body.
+    fn shaped(mut self, preferences: &Preferences) -> Self {
+        if self.status == StatusCode::OK
             && let Some(conditions) = &preferences.conditions
         {
-            match conditions.evaluate(&ready.headers) {
-                Outcome::NotModified => ready.not_modified(),
-                Outcome::Failed => ready = Self::status(StatusCode::PRECONDITION_FAILED),
+            match conditions.evaluate(&self.headers) {
+                Outcome::NotModified => self.not_modified(),
+                Outcome::Failed => self = Self::status(StatusCode::PRECONDITION_FAILED),
                 Outcome::Send => {
-                    if let Some(range) = conditions.range(&ready.headers).map(str::to_owned) {
-                        ready.cut(&range);
+                    if let Some(range) = conditions.range(&self.headers).map(str::to_owned) {
+                        self.cut(&range);
                     }
                 }
             }
         }
-        if has_no_body(ready.status) {
-            ready.body = Payload::Unsent(Framing::None);
+        if has_no_body(self.status) {
+            self.body = Payload::Unsent(Framing::None);
         } else if preferences.head_only {
-            ready.body = Payload::Unsent(ready.body.framing());
+            self.body = Payload::Unsent(self.body.framing());
         }
-        ready
+        self
     }
 
     /// A status with its default body.
@@ -109,7 +149,7 @@ impl Ready {
         }
     }
 
-    async fn file(status: StatusCode, mut headers: HeaderMap, path: &Path) -> Self {
+    async fn file(status: StatusCode, mut headers: Headers, path: &Path) -> Self {
         match OpenFile::open(path).await {
             Ok((file, metadata)) => {
                 describe(&mut headers, path, &metadata);
@@ -184,7 +224,7 @@ fn has_no_body(status: StatusCode) -> bool {
 }
 
 /// Adds what is known of a file, unless the handler has said something else.
-fn describe(headers: &mut HeaderMap, path: &Path, metadata: &Metadata) {
+fn describe(headers: &mut Headers, path: &Path, metadata: &Metadata) {
     if let Some(known) = content_type(path) {
         default(headers, CONTENT_TYPE, known);
     }
@@ -197,13 +237,13 @@ fn describe(headers: &mut HeaderMap, path: &Path, metadata: &Metadata) {
     }
 }
 
-fn default(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if !headers.contains_key(&name) {
+fn default(headers: &mut Headers, name: HeaderName, value: &str) {
+    if !headers.contains(&name) {
         set(headers, name, value);
     }
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+fn set(headers: &mut Headers, name: HeaderName, value: &str) {
     match HeaderValue::from_str(value) {
         Ok(value) => {
             headers.insert(name, value);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_http::body::{BodySize, MessageBody};
@@ -21,16 +21,16 @@ use flate2::write::GzDecoder;
 use futures::future::LocalBoxFuture;
 use futures::{FutureExt, StreamExt};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::answers::REFUSAL_LINGER;
 use super::connection::deliver;
 use super::files::OpenFile;
-use super::ready::{Framing, Payload, Ready, respond};
+use super::ready::{Framing, Payload, Ready};
 use super::rewind::{Exchange, Rewind};
 use crate::http::{
-    BodyError, BodySender, BodyStream, Preferences, Request, Response, StreamReader, Target,
-    reason, target,
+    Answer, BodyError, BodySender, BodyStream, Headers, JSON_TYPE, Preferences, Request, Response,
+    StreamReader, TEXT_TYPE, Target, answer, answer_or_error, ask, reason, target, target_at_once,
 };
 use crate::runtime::Inner;
 use crate::wire::{Message, ReadError, gunzip, parse_sender, parse_target};
@@ -44,14 +44,7 @@ pub(super) type WebService = Rc<dyn Fn(Rewind, Option<SocketAddr>) -> LocalBoxFu
 
 /// Sets actix-web up on the current worker.
 pub(super) async fn service(inner: Arc<Inner>) -> io::Result<WebService> {
-    let handler = {
-        let inner = inner.clone();
-        move |request: WebRequest| {
-            let inner = inner.clone();
-            // Boxed, so that a connection without a request needs no memory for it.
-            async move { Ok::<_, Infallible>(handle(inner, request).await) }.boxed_local()
-        }
-    };
+    let handler = move |request: WebRequest| handle(&inner, request);
     let service = HttpService::build()
         .keep_alive(KeepAlive::Os)
         // The first head has been read, and `Rewind` watches the others.
@@ -75,57 +68,140 @@ pub(super) async fn service(inner: Arc<Inner>) -> io::Result<WebService> {
     }))
 }
 
-async fn handle(inner: Arc<Inner>, mut web: WebRequest) -> WebResponse {
+/// A request on its way to its response.
+enum Handling {
+    /// An actor has been asked, and nothing else is to be waited for.
+    Asked {
+        answer: Answer,
+        preferences: Preferences,
+        answered: Answered,
+    },
+    /// Anything else. Boxed, so that a connection without a request needs no memory for it.
+    Waiting(LocalBoxFuture<'static, WebResponse>),
+    /// The response has been given.
+    Done,
+}
+
+impl Future for Handling {
+    type Output = Result<WebResponse, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = match &mut *self {
+            Self::Asked { answer, .. } => ready!(answer.poll_unpin(cx)),
+            Self::Waiting(future) => return future.as_mut().poll(cx).map(Ok),
+            Self::Done => return Poll::Pending,
+        };
+        let Self::Asked {
+            preferences,
+            answered,
+            ..
+        } = std::mem::replace(&mut *self, Self::Done)
+        else {
+            return Poll::Pending;
+        };
+        match Ready::at_once(answer_or_error(answer), &preferences) {
+            Ok(ready) => Poll::Ready(Ok(into_actix(ready, answered))),
+            Err(response) => {
+                *self = Self::finish(*response, preferences, answered);
+                self.poll(cx)
+            }
+        }
+    }
+}
+
+impl Handling {
+    /// Anything that takes more than an actor.
+    fn waiting(
+        response: impl Future<Output = Response> + 'static,
+        preferences: Preferences,
+        answered: Answered,
+    ) -> Self {
+        let waiting = async move {
+            let response = response.await;
+            into_actix(Ready::new(response, &preferences).await, answered)
+        };
+        Self::Waiting(waiting.boxed_local())
+    }
+
+    fn finish(response: Response, preferences: Preferences, answered: Answered) -> Self {
+        Self::waiting(std::future::ready(response), preferences, answered)
+    }
+}
+
+fn handle(inner: &Arc<Inner>, mut web: WebRequest) -> Handling {
     let payload = web.take_payload();
     let exchange = web.conn_data::<Exchange>().cloned().unwrap_or_default();
     let answered = Answered(exchange);
-    let ready = match serve(&inner, &web, payload).await {
-        Ok(ready) => ready,
-        Err(response) => {
-            let head_only = web.method() == actix_web::http::Method::HEAD;
-            let preferences = Preferences::none(head_only);
-            Ready::new(response, &preferences).await
-        }
+    let headers = convert_headers(&web);
+    let head_only = web.method() == actix_web::http::Method::HEAD;
+    if web.method() == actix_web::http::Method::POST
+        && let Some(sender) = message_sender(&headers)
+    {
+        let response = receive(inner.clone(), web, sender, headers, payload);
+        return Handling::waiting(response, Preferences::none(false), answered);
+    }
+    let Some(mut request) = received(&web, headers) else {
+        let response = Response::status(StatusCode::BAD_REQUEST);
+        return Handling::finish(response, Preferences::none(head_only), answered);
     };
-    into_actix(ready, answered)
+    let preferences = Preferences::of(&request.method, &request.headers);
+    match target_at_once(inner, &mut request) {
+        Some(Target::Route { actor, route })
+            if matches!(payload, WebPayload::None)
+                && !route.options.streaming
+                && inner.gatekeeper.is_open(actor.upid.id(), &route) =>
+        {
+            match ask(&actor, route, request) {
+                Ok(answer) => Handling::Asked {
+                    answer,
+                    preferences,
+                    answered,
+                },
+                Err(status) => Handling::finish(Response::status(status), preferences, answered),
+            }
+        }
+        target => {
+            let response = serve(inner.clone(), request, target, payload);
+            Handling::waiting(response, preferences, answered)
+        }
+    }
 }
 
-/// The `Err` side is a response too, to a request that is not served.
-async fn serve(
-    inner: &Arc<Inner>,
-    web: &WebRequest,
-    payload: WebPayload,
-) -> Result<Ready, Response> {
-    let headers = convert_headers(web);
-    let is_post = web.method() == actix_web::http::Method::POST;
-    if is_post && let Some(sender) = message_sender(&headers) {
-        let body = whole_body(inner, &headers, payload).await?;
-        let response = receive(inner, web, &sender, body).await;
-        return Ok(Ready::new(response, &Preferences::none(false)).await);
-    }
-    let bad_request = || Response::status(StatusCode::BAD_REQUEST);
-    let method = Method::from_bytes(web.method().as_str().as_bytes()).map_err(|_| bad_request())?;
+/// The request without its body; `None` if it cannot be understood.
+fn received(web: &WebRequest, headers: Headers) -> Option<Box<Request>> {
+    let method = Method::from_bytes(web.method().as_str().as_bytes()).ok()?;
     let (path, query) = (web.uri().path(), web.uri().query());
-    let mut request = Request::received(method, path, query, headers, web.peer_addr())
-        .map_err(|_| bad_request())?;
-    let target = target(inner, &mut request).await;
-    if let Target::Route {
-        streaming: true, ..
-    } = target
-    {
+    Request::received(method, path, query, headers, web.peer_addr()).ok()
+}
+
+/// Serves a request that has a body, whose target is not known yet, or that must be let pass.
+async fn serve(
+    inner: Arc<Inner>,
+    mut request: Box<Request>,
+    known: Option<Target>,
+    payload: WebPayload,
+) -> Response {
+    let target = match known {
+        Some(target) => target,
+        None => target(&inner, &mut request).await,
+    };
+    if target.is_streaming() {
         let (sender, stream) = BodyStream::channel();
         request.stream = Some(stream);
         actix_rt::spawn(pump(payload, is_gzip(&request.headers), sender));
     } else {
-        request.body = whole_body(inner, &request.headers, payload).await?;
+        request.body = match whole_body(&inner, &request.headers, payload).await {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
+        };
     }
-    Ok(respond(inner, target, request).await)
+    answer(&inner, target, request).await
 }
 
 /// The sender if this is a message; it may well come by a connection that began with something else.
-fn message_sender(headers: &HeaderMap) -> Option<Vec<u8>> {
+fn message_sender(headers: &Headers) -> Option<Vec<u8>> {
     let last = |name: &str| {
-        let value = headers.get_all(name).iter().next_back()?;
+        let value = headers.get_all(name).next_back()?;
         Some(value.as_bytes().to_vec())
     };
     let from_agent = || {
@@ -135,7 +211,17 @@ fn message_sender(headers: &HeaderMap) -> Option<Vec<u8>> {
     last("Libprocess-From").or_else(from_agent)
 }
 
-async fn receive(inner: &Inner, web: &WebRequest, sender: &[u8], body: Bytes) -> Response {
+async fn receive(
+    inner: Arc<Inner>,
+    web: WebRequest,
+    sender: Vec<u8>,
+    headers: Headers,
+    payload: WebPayload,
+) -> Response {
+    let body = match whole_body(&inner, &headers, payload).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
     let (to, name) = match parse_target(web.uri().path()) {
         Ok(target) => target,
         Err(rejection) => return Response::text(rejection.status, rejection.text),
@@ -146,14 +232,14 @@ async fn receive(inner: &Inner, web: &WebRequest, sender: &[u8], body: Bytes) ->
         name,
         body,
     };
-    deliver(inner, message, web.peer_addr())
+    deliver(&inner, message, web.peer_addr())
         .await
         .into_response()
 }
 
 async fn whole_body(
     inner: &Inner,
-    headers: &HeaderMap,
+    headers: &Headers,
     mut payload: WebPayload,
 ) -> Result<Bytes, Response> {
     let refused = |error: ReadError| {
@@ -197,7 +283,7 @@ async fn next_chunk(
     })
 }
 
-fn is_gzip(headers: &HeaderMap) -> bool {
+fn is_gzip(headers: &Headers) -> bool {
     headers.get(CONTENT_ENCODING).is_some_and(|v| v == "gzip")
 }
 
@@ -244,11 +330,19 @@ fn inflated(inflater: &mut GzDecoder<Vec<u8>>) -> Bytes {
 }
 
 /// actix-web is on version 0.2 of `http`, everything else on 1.
-fn convert_headers(web: &WebRequest) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(web.headers().len());
-    for (name, value) in web.headers() {
+fn convert_headers(web: &WebRequest) -> Headers {
+    let found = web.headers();
+    let length = found.iter().map(|(_, value)| value.len()).sum();
+    let mut values = Vec::with_capacity(length);
+    for (_, value) in found {
+        values.extend_from_slice(value.as_bytes());
+    }
+    // One copy of all values takes one allocation, or two.
+    let mut values = Bytes::from(values);
+    let mut headers = Headers::with_capacity(found.len());
+    for (name, value) in found {
         let name = HeaderName::from_bytes(name.as_str().as_bytes());
-        let value = HeaderValue::from_bytes(value.as_bytes());
+        let value = HeaderValue::from_maybe_shared(values.split_to(value.len()));
         if let (Ok(name), Ok(value)) = (name, value) {
             headers.append(name, value);
         }
@@ -268,15 +362,30 @@ fn into_actix(ready: Ready, answered: Answered) -> WebResponse {
     let body = WebBody { content, answered };
     let mut response = WebResponse::with_body(status, body);
     response.head_mut().reason = Some(reason(ready.status));
-    for (name, value) in &ready.headers {
+    for (name, value) in ready.headers.iter() {
         let name = header02::HeaderName::from_bytes(name.as_str().as_bytes());
-        let value = header02::HeaderValue::from_bytes(value.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, value) {
+        if let (Ok(name), Some(value)) = (name, convert_value(value)) {
             response.headers_mut().append(name, value);
         }
     }
     response
 }
+
+fn convert_value(value: &HeaderValue) -> Option<header02::HeaderValue> {
+    let common = COMMON_VALUES
+        .iter()
+        .find(|common| common.as_bytes() == value.as_bytes());
+    match common {
+        Some(common) => Some(common.clone()),
+        None => header02::HeaderValue::from_bytes(value.as_bytes()).ok(),
+    }
+}
+
+/// Values that most responses have. Others take an allocation.
+static COMMON_VALUES: [header02::HeaderValue; 2] = [
+    header02::HeaderValue::from_static(JSON_TYPE),
+    header02::HeaderValue::from_static(TEXT_TYPE),
+];
 
 /// Says that a request has been answered when its body, or what was to become one, is dropped.
 struct Answered(Exchange);
@@ -360,7 +469,7 @@ impl FileBody {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        let (file, chunk) = std::task::ready!(self.reading.as_mut().poll(cx));
+        let (file, chunk) = ready!(self.reading.as_mut().poll(cx));
         self.reading = Self::read(file);
         Poll::Ready(chunk.transpose())
     }

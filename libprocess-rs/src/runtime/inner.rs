@@ -336,9 +336,10 @@ impl Inner {
     }
 
     pub(crate) fn terminate(&self, upid: &Upid, inject: bool) {
-        if upid.address() == self.address {
-            self.registry
-                .with(upid.id(), |mailbox| mailbox.terminate(inject));
+        if upid.address() == self.address
+            && let Some(actor) = self.registry.get(upid.id())
+        {
+            actor.mailbox.terminate(inject);
         }
     }
 

@@ -139,7 +139,7 @@ impl<P: Process> Turn<P> for Released<P> {
         match event {
             actor::Event::Message(envelope) => drop(ctx.on_message(process, envelope)),
             actor::Event::Dispatch(turn) => turn.run(process, ctx),
-            actor::Event::Http(event) => ctx.on_http(process, *event),
+            actor::Event::Http(event) => ctx.on_http(process, event),
             actor::Event::Exited(upid) => process.exited(&upid, ctx),
             actor::Event::Terminate => {}
         }

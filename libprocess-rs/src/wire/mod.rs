@@ -8,7 +8,7 @@ mod response;
 
 pub(crate) use body::{Decoder, Piece, append, gunzip, take};
 pub(crate) use encode::{encode_message, encode_proto};
-pub(crate) use head::{Classified, Framing, classify, find_end, framing_of};
+pub(crate) use head::{Classified, Framing, bodiless_head, classify, find_end, framing_of};
 pub(crate) use reader::{
     Item, Limits, Message, PlainRequest, ReadError, Reader, Rejection, parse_sender, parse_target,
 };

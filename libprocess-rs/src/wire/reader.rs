@@ -1,12 +1,12 @@
 //! The reader of a message connection: bytes in, messages and requests out.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use super::body::{BodyReader, gunzip};
 use super::head::{Head, find_end, with_head};
 use crate::Upid;
-use crate::http::percent_decode;
+use crate::http::{Headers, percent_decode};
 
 /// What a reader accepts.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,7 @@ pub(crate) struct Message {
 pub(crate) struct PlainRequest {
     pub(crate) method: Method,
     pub(crate) target: String,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     pub(crate) body: Bytes,
 }
 
@@ -99,7 +99,7 @@ enum Kind {
     Request {
         method: Method,
         target: String,
-        headers: HeaderMap,
+        headers: Headers,
     },
 }
 
@@ -217,7 +217,7 @@ fn pending(
         Kind::Request {
             method: head.parsed_method()?,
             target: head.target.to_owned(),
-            headers: head.header_map()?,
+            headers: head.headers()?,
         }
     };
     Ok(Pending {

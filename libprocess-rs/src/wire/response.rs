@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode, Version};
 
 use super::ReadError;
 use super::body::Decoder;
-use super::head::{Framing, MAX_HEADERS, declared_framing, find_end, header_map};
+use super::head::{Framing, MAX_HEADERS, collect, declared_framing, find_end};
 
 /// Finds the heads of responses.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ fn parse(bytes: &[u8], to_head: bool) -> Result<ResponseHead, ReadError> {
         true => Some(Framing::Length(0)),
         false => declared_framing(response.headers)?,
     };
-    let headers = header_map(response.headers)?;
+    let headers: HeaderMap = collect(response.headers)?;
     Ok(ResponseHead {
         status,
         version,

@@ -322,3 +322,47 @@ proptest! {
         prop_assert_eq!(&read_messages(bytes.chunks(1), 512, 100), &whole);
     }
 }
+
+#[test]
+fn heads_that_can_have_no_body() {
+    let check = |head: &str, expected: bool| {
+        let text = format!("{head}GET /next HTTP/1.1\r\n\r\n");
+        let found = bodiless_head(text.as_bytes());
+        assert_eq!(found, expected.then_some(head.len()), "{head:?}");
+        if expected {
+            let framing = framing_of(head.as_bytes());
+            assert_eq!(framing, Some(Framing::Length(0)), "{head:?}");
+        }
+    };
+    check("GET /a HTTP/1.1\r\n\r\n", true);
+    check("GET /a HTTP/1.1\r\nHost: x:1\r\nAccept:*/*\r\n\r\n", true);
+    check(
+        "GET /a HTTP/1.1\r\nX-Content-Length: 3\r\nEmpty:\r\n\r\n",
+        true,
+    );
+    check(
+        "GET /a HTTP/1.1\r\nHost: x\r\ncontent-LENGTH: 0\r\n\r\n",
+        false,
+    );
+    check(
+        "GET /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        false,
+    );
+    check("GET /a HTTP/1.1\r\nUpgrade: h2c\r\n\r\n", false);
+    check(
+        "GET /a HTTP/1.1\r\nbroken\r\nContent-Length: 3\r\n\r\n",
+        false,
+    );
+    check("GET /a HTTP/1.0\r\n\r\n", false);
+    check("GET /a HTTP/1.1\n\n", false);
+    check("HEAD /a HTTP/1.1\r\n\r\n", false);
+    check("CONNECT a:1 HTTP/1.1\r\n\r\n", false);
+    for part in [
+        "",
+        "GET",
+        "GET /a HTTP/1.1\r\n",
+        "GET /a HTTP/1.1\r\nHost: x\r\n\r",
+    ] {
+        assert_eq!(bodiless_head(part.as_bytes()), None, "{part:?}");
+    }
+}

@@ -11,6 +11,7 @@ use http::StatusCode;
 use parking_lot::RwLock;
 
 use super::{Authenticator, CheckError, CheckFuture, Endpoint, FirewallRule, Principal};
+use crate::http::Route;
 use crate::{Request, Response, Runtime};
 
 type Hook = dyn Fn(&Request, Option<&Principal>) -> CheckFuture<'static, Result<bool, CheckError>>
@@ -42,11 +43,28 @@ pub(crate) struct Lane {
     turn: tokio::sync::Mutex<()>,
 }
 
+/// The turn of one request in its [`Lane`].
+pub(crate) type Turn<'l> = tokio::sync::MutexGuard<'l, ()>;
+
 impl Lane {
     pub(crate) fn new(realm: Option<String>) -> Self {
         Self {
             realm,
             ..Self::default()
+        }
+    }
+}
+
+impl Checks {
+    fn authenticator(&self, route: &Route) -> Option<Arc<dyn Authenticator>> {
+        let realm = route.lane.realm.as_ref()?;
+        self.authenticators.get(realm).cloned()
+    }
+
+    fn hook(&self, id: &str, route: &str) -> Option<Arc<Hook>> {
+        match self.hooks.is_empty() {
+            true => None,
+            false => self.hooks.get(&key(id, route)).cloned(),
         }
     }
 }
@@ -77,51 +95,39 @@ impl Gatekeeper {
             .find_map(|rule| rule.refuse(request, &endpoint))
     }
 
-    /// Passes a request to `deliver` once it has been authenticated and authorized and all earlier ones of its lane have been
-    /// dealt with, or says why not.
-    pub(crate) async fn admit<T>(
+    /// True if no request to this route of the actor `id` needs [admission](Self::admit).
+    pub(crate) fn is_open(&self, id: &str, route: &Route) -> bool {
+        !self.in_use.load(Ordering::Acquire)
+            || route.lane.realm.is_none() && self.checks.read().hook(id, &route.name).is_none()
+    }
+
+    /// Lets a request pass once it has been authenticated and authorized and all earlier ones of its lane have been dealt with,
+    /// or says why not. Its turn must not end before it is in the queue of the actor.
+    pub(crate) async fn admit<'r>(
         &self,
-        lane: &Lane,
         id: &str,
-        route: String,
-        mut request: Request,
-        deliver: impl FnOnce(Request, String) -> Result<T, Box<Response>>,
-    ) -> Result<T, Box<Response>> {
-        if !self.in_use.load(Ordering::Acquire) {
-            return deliver(request, route);
+        route: &'r Route,
+        request: &mut Request,
+    ) -> Result<Option<Turn<'r>>, Box<Response>> {
+        if self.is_open(id, route) {
+            return Ok(None);
         }
-        let (authenticator, hook) = self.checks_for(lane, id, &route);
-        if lane.realm.is_none() && hook.is_none() {
-            return deliver(request, route);
-        }
+        let (authenticator, hook) = {
+            let checks = self.checks.read();
+            (checks.authenticator(route), checks.hook(id, &route.name))
+        };
         let check = async {
-            let checked = check(authenticator.as_deref(), hook.as_deref(), &request);
+            let checked = check(authenticator.as_deref(), hook.as_deref(), request);
             let checked = AssertUnwindSafe(checked).catch_unwind().await;
             checked.unwrap_or_else(|_| {
-                tracing::error!("A check of '/{id}/{route}' panicked");
+                tracing::error!("A check of '/{id}/{}' panicked", route.name);
                 Err(refusal(StatusCode::INTERNAL_SERVER_ERROR))
             })
         };
         // The lock is asked for first, so its line has the order of arrival; a client that goes away leaves it.
-        let (_turn, checked) = join(lane.turn.lock(), check).await;
+        let (turn, checked) = join(route.lane.turn.lock(), check).await;
         request.principal = checked?;
-        deliver(request, route)
-    }
-
-    fn checks_for(
-        &self,
-        lane: &Lane,
-        id: &str,
-        route: &str,
-    ) -> (Option<Arc<dyn Authenticator>>, Option<Arc<Hook>>) {
-        let checks = self.checks.read();
-        let realm = lane.realm.as_ref();
-        let authenticator = realm.and_then(|realm| checks.authenticators.get(realm));
-        let hook = match checks.hooks.is_empty() {
-            true => None,
-            false => checks.hooks.get(&key(id, route)),
-        };
-        (authenticator.cloned(), hook.cloned())
+        Ok(Some(turn))
     }
 
     fn set_firewall(&self, rules: Vec<Arc<dyn FirewallRule>>) {

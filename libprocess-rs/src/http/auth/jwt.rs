@@ -152,7 +152,7 @@ impl Authenticator for JwtAuthenticator {
         request: &'a Request,
     ) -> CheckFuture<'a, Result<Authentication, CheckError>> {
         let realm = &self.realm;
-        let result = match request.headers.contains_key("Authorization") {
+        let result = match request.headers.contains("Authorization") {
             // A client that has not tried is not told of an error (RFC 6750, section 3.1).
             false => Authentication::unauthorized([format!("Bearer realm=\"{realm}\"")]),
             true => match self.check(request.header("Authorization").unwrap_or_default()) {
