@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Ps(PsArgs),
     /// Print the state of the master as JSON.
     State(StateArgs),
+    /// Tell why frameworks are offered nothing.
+    Explain(ExplainArgs),
     /// Print the version.
     Version,
     #[command(flatten)]
@@ -118,6 +120,32 @@ pub(crate) struct PsArgs {
 pub(crate) struct StateArgs {
     #[command(flatten)]
     pub(crate) master: MasterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) master: MasterArgs,
+
+    /// Id of the only framework to tell about.
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) framework: Option<String>,
+
+    /// The only role to tell about.
+    #[arg(long, value_parser = role)]
+    pub(crate) role: Option<String>,
+
+    /// Id of the only agent to tell about.
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) agent: Option<String>,
+
+    /// How many frameworks and agents to name at most [default: 100]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) limit: Option<usize>,
+
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Clone, Args)]

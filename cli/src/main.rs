@@ -2,11 +2,12 @@
 //!
 //! One file holds them all: called as `mesos-agent`, or as `mesos agent`, it is the agent, and so
 //! on for the master and the helpers that an agent starts. The commands for people are `launch`,
-//! `ps`, `state` and `version`; see `docs/cli.md`.
+//! `ps`, `state`, `explain` and `version`; see `docs/cli.md`.
 
 mod args;
 mod cluster;
 mod config;
+mod explain;
 mod http;
 mod launch;
 mod leader;
@@ -44,6 +45,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Launch(args) => block_on(launch::launch(args)),
         Command::Ps(args) => block_on(ps::ps(args)).map(|()| 0),
         Command::State(args) => block_on(ps::state(args)).map(|()| 0),
+        Command::Explain(args) => block_on(explain::explain(args)).map(|()| 0),
         Command::Version => {
             // A reader that went away has seen enough.
             let _ = writeln!(std::io::stdout(), "mesos {}", mesos::version::VERSION);

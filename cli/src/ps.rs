@@ -24,11 +24,14 @@ pub(crate) async fn state(args: StateArgs) -> anyhow::Result<()> {
     })
 }
 
-/// Reads the state that the master of `client` answered.
-fn parse<T: serde::de::DeserializeOwned>(body: &[u8], client: &Client) -> anyhow::Result<T> {
+/// Reads the JSON that the master of `client` answered.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+    body: &[u8],
+    client: &Client,
+) -> anyhow::Result<T> {
     serde_json::from_slice(body).with_context(|| {
         format!(
-            "cannot read the state of the master at {}",
+            "cannot read what the master at {} answers",
             client.authority()
         )
     })
@@ -50,7 +53,8 @@ pub(crate) async fn ps(args: PsArgs) -> anyhow::Result<()> {
     })
 }
 
-async fn find_master(args: MasterArgs) -> anyhow::Result<Client> {
+/// A client of the leading master.
+pub(crate) async fn find_master(args: MasterArgs) -> anyhow::Result<Client> {
     let choice = config::find_master(args.master, |name| std::env::var(name).ok())?;
     let choice = choice.unwrap_or_else(|| MasterChoice {
         address: DEFAULT_MASTER.to_owned(),
@@ -60,7 +64,7 @@ async fn find_master(args: MasterArgs) -> anyhow::Result<Client> {
 }
 
 /// Writes to the standard output; a reader that has seen enough is no error.
-fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+pub(crate) fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match write(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

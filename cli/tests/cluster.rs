@@ -133,6 +133,35 @@ async fn ps_and_state_show_what_runs() {
 }
 
 #[tokio::test]
+async fn explain_tells_why_nothing_is_offered() {
+    let env = Env::start().await;
+    let nobody = env.run("explain", &[]).stdout_text();
+    assert!(nobody.ends_with(", agents: 1\n"), "{nobody}");
+    // It suppresses offers once its task was launched.
+    let sleeping = env.launch_sleeping("long-one");
+    let text = env.run("explain", &["--role=*"]).stdout_text();
+    assert!(text.contains(" in role *\n"), "{text}");
+    assert!(text.contains("  agent "), "{text}");
+    let ended = env.run("explain", &["--json", "--limit=1"]);
+    let answer: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    let agent = answer["frameworks"][0]["agents"][0]["agent"].as_str();
+    let ended = env.run("explain", &["--agent", agent.unwrap()]);
+    assert!(ended.stdout_text().contains(agent.unwrap()));
+    let check = |argument: &str, parts: &[&str]| {
+        let ended = env.run("explain", &[argument]);
+        let text = ended.stderr_text();
+        assert_eq!(ended.code(), Some(1), "{text}");
+        for part in parts {
+            assert!(text.contains(part), "'{part}' is not in '{text}'");
+        }
+    };
+    check("--framework=x", &["404", "framework x is not known"]);
+    check("--limit=5000", &["400", "allowed: 1 to 1000"]);
+    check("--role=a b", &["'a b'", "--role"]);
+    interrupt(sleeping);
+}
+
+#[tokio::test]
 async fn mesos_execute_tells_what_upstream_tells() {
     let env = Env::start().await;
     let check = |arguments: &[&str], code: i32, parts: &[&str]| {

@@ -3,7 +3,8 @@
 //! ```text
 //! cargo bench -p mesos-master --bench allocator_table              # everything, minutes
 //! cargo bench -p mesos-master --bench allocator_table -- quota     # some parts: memory, filtered,
-//!                                                                  # declined, first, quota, events
+//!                                                                  # declined, first, quota, events,
+//!                                                                  # explain, upstream
 //! cargo bench -p mesos-master --bench allocator_table -- tiny      # everything in small
 //! ```
 //!

@@ -5,22 +5,28 @@
 //! burst of facts costs one run. Upstream: `initialize` and `generateOffers` of
 //! `src/master/allocator/mesos/hierarchical.cpp`.
 
+pub(crate) mod inquiries;
+
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use libprocess::metrics::Timer;
-use libprocess::{Context, Instant, Pid, Process, Runtime, SpawnError};
+use libprocess::{Context, Counter, Instant, Pid, Process, Runtime, SpawnError};
 use mesos::ids::{self, AgentId};
 use mesos::proto::offer::Operation;
 use mesos::resources::{QuantitiesError, ResourceQuantities};
 
 use crate::actor::{AllocatorClient, MasterProcess};
 use crate::allocator::{
-    AgentCapabilities, Allocation, Allocator, AllocatorError, Explanation, FrameworkOptions,
-    InverseOfferStatuses, Options, Question, Round,
+    AgentCapabilities, Allocation, Allocator, AllocatorError, FrameworkOptions,
+    InverseOfferStatuses, Options, Round,
 };
 use crate::core::effects::AllocatorCall;
+use crate::http;
+use inquiries::Inquiries;
+
+pub use inquiries::Unanswered;
 
 /// The id of the actor.
 const ALLOCATOR_PROCESS_ID: &str = "allocator";
@@ -68,15 +74,6 @@ impl AllocatorHandle {
         };
         self.pid.ask(update).await.ok()
     }
-
-    /// Explains why a framework got nothing: see [`Allocator::explain`]. None if the allocator has
-    /// ended.
-    pub async fn explain(&self, question: Question) -> Option<Result<Explanation, AllocatorError>> {
-        let explain = move |allocator: &mut AllocatorProcess, _: &mut Context<_>| {
-            allocator.core.explain(&question)
-        };
-        self.pid.ask(explain).await.ok()
-    }
 }
 
 impl AllocatorClient for AllocatorHandle {
@@ -97,14 +94,16 @@ impl AllocatorClient for AllocatorHandle {
 /// The allocator actor.
 pub struct AllocatorProcess {
     core: Allocator,
-    master: Option<Pid<MasterProcess>>,
+    pub(crate) master: Option<Pid<MasterProcess>>,
     /// When a run was asked for that has not begun.
     requested: Option<Instant>,
+    inquiries: Inquiries,
     metrics: AllocatorMetrics,
 }
 
 struct AllocatorMetrics {
     metrics: libprocess::Metrics,
+    runs: Counter,
     run: Timer,
     latency: Timer,
     shown: HashSet<String>,
@@ -118,7 +117,9 @@ impl AllocatorProcess {
             core: Allocator::new(options),
             master: None,
             requested: None,
+            inquiries: Inquiries::new(&metrics),
             metrics: AllocatorMetrics {
+                runs: metrics.counter("allocator/mesos/allocation_runs"),
                 run: metrics.timer("allocator/mesos/allocation_run"),
                 latency: metrics.timer("allocator/mesos/allocation_run_latency"),
                 metrics,
@@ -150,18 +151,19 @@ impl AllocatorProcess {
         }
     }
 
-    fn run_all(&mut self, ctx: &mut Context<Self>) {
+    /// Runs over all agents, which was due at some time, and again an interval later.
+    fn run_all(&mut self, due: Instant, ctx: &mut Context<Self>) {
         self.requested = None;
-        self.run(ctx.now(), Allocator::allocate, ctx);
-        for name in ["allocator", "allocator/mesos"] {
-            let allocator = ctx.pid();
-            let name = format!("{name}/event_queue_dispatches");
-            let metrics = ctx.runtime().metrics();
-            metrics.pull_gauge(name, move || allocator.queued().dispatches as f64);
-        }
+        self.run(due, Allocator::allocate, ctx);
+        self.wait(ctx);
+    }
+
+    /// Waits for the next run over all agents.
+    fn wait(&mut self, ctx: &Context<Self>) {
         self.metrics.show(&self.core, ctx.now());
         let interval = self.core.options().allocation_interval;
-        ctx.delay(interval, Self::run_all);
+        let due = ctx.now() + interval;
+        ctx.delay(interval, move |allocator, ctx| allocator.run_all(due, ctx));
     }
 
     fn run(
@@ -173,10 +175,13 @@ impl AllocatorProcess {
         let Some(master) = &self.master else {
             return;
         };
-        let begun = ctx.now();
+        let (begun, runs) = (ctx.now(), self.core.runs());
         self.metrics.latency.record(begun.duration_since(requested));
         let round = allocate(&mut self.core, begun.unix());
-        self.metrics.run.record(ctx.now().duration_since(begun));
+        if self.core.runs() > runs {
+            self.metrics.runs.inc();
+            self.metrics.run.record(ctx.now().duration_since(begun));
+        }
         if round.offers.is_empty() && round.inverse_offers.is_empty() {
             return;
         }
@@ -200,9 +205,8 @@ impl Process for AllocatorProcess {
             let metrics = ctx.runtime().metrics();
             metrics.pull_gauge(name, move || allocator.queued().dispatches as f64);
         }
-        self.metrics.show(&self.core, ctx.now());
-        let interval = self.core.options().allocation_interval;
-        ctx.delay(interval, Self::run_all);
+        self.wait(ctx);
+        http::allocator::install(ctx);
     }
 }
 
@@ -445,6 +449,7 @@ mod tests {
     use mesos::resources::{Reservation, Resources};
 
     use super::*;
+    use crate::allocator::Question;
     use crate::core::capabilities::AgentCapabilities as Known;
 
     #[tokio::test]
@@ -489,11 +494,12 @@ mod tests {
         assert!(update(reserved).await.unwrap().is_err(), "1 CPU is left");
         allocator.call(AllocatorCall::UpdateWhitelist(Some(BTreeSet::new())));
         let question = Question {
-            framework: ids::FrameworkId::from("f"),
-            role: "*".to_owned(),
+            framework: Some(ids::FrameworkId::from("f")),
             agent: Some(agent.clone()),
+            ..Question::default()
         };
-        let explanation = allocator.explain(question).await.unwrap().unwrap();
+        let mut answer = allocator.explain(question).await.unwrap();
+        let explanation = answer.frameworks.remove(0);
         let kinds: Vec<&str> = explanation.counts.into_keys().collect();
         assert_eq!(kinds, ["not_whitelisted", "reserved_for"]);
         allocator.call(AllocatorCall::UpdateUnavailability {

@@ -244,7 +244,6 @@ fn allocator_options(flags: &MasterFlags) -> Result<Options, StartError> {
             .and_then(|domain| domain.fault_domain)
             .map(|domain| domain.region.name),
         min_allocatable_resources: minimum,
-        publish_per_framework_metrics: flags.publish_per_framework_metrics,
         recovery_timeout: flags.allocator_recovery_timeout.get(),
         agent_recovery_factor: flags.allocator_agent_recovery_factor,
         role_sorter: sorter("role_sorter", &flags.role_sorter)?,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::cluster::Cluster;
 use super::events::Busy;
 use super::grid::{self, Size};
-use super::memory;
 use super::quota::{LargeAndSmall, large_and_small};
+use super::{explain, memory, upstream};
 
 /// What is measured: a time in milliseconds or microseconds, or a size.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,11 +41,15 @@ impl Row {
         }
     }
 
-    fn millis(what: impl Into<String>, time: Duration) -> Row {
+    pub(crate) fn millis(what: impl Into<String>, time: Duration) -> Row {
         Row::new(what, Unit::Millis, time.as_secs_f64() * 1e3)
     }
 
-    fn target(mut self, target: f64) -> Row {
+    pub(crate) fn micros(what: impl Into<String>, time: Duration) -> Row {
+        Row::new(what, Unit::Micros, time.as_secs_f64() * 1e6)
+    }
+
+    pub(crate) fn target(mut self, target: f64) -> Row {
         self.target = Some(target);
         self
     }
@@ -114,11 +118,15 @@ impl Scale {
     /// Sizes for a test.
     pub(crate) const TINY: Scale = Scale { divide: 200 };
 
-    fn size(self, agents: usize, frameworks: usize) -> Size {
-        let divide = |count: usize| (count / self.divide).max(2);
+    /// So many of something, in a smaller scale fewer.
+    pub(crate) fn count(self, count: usize) -> usize {
+        (count / self.divide).max(2)
+    }
+
+    pub(crate) fn size(self, agents: usize, frameworks: usize) -> Size {
         Size {
-            agents: divide(agents),
-            frameworks: divide(frameworks),
+            agents: self.count(agents),
+            frameworks: self.count(frameworks),
         }
     }
 }
@@ -127,13 +135,15 @@ impl Scale {
 pub(crate) type Section = fn(Scale) -> Vec<Row>;
 
 /// All parts, by a name to choose them. Memory is measured first, before anything was freed.
-pub(crate) const SECTIONS: [(&str, Section); 6] = [
+pub(crate) const SECTIONS: [(&str, Section); 8] = [
     ("memory", memory_rows),
     ("filtered", filtered_rows),
     ("declined", declined_rows),
     ("first", first_rows),
     ("quota", quota_rows),
     ("events", event_rows),
+    ("explain", explain::rows),
+    ("upstream", upstream::rows),
 ];
 
 fn memory_rows(scale: Scale) -> Vec<Row> {
@@ -268,10 +278,9 @@ fn event_rows(scale: Scale) -> Vec<Row> {
             ("one task finished", busy.task_finished()),
             ("one offer declined", busy.offer_declined()),
         ];
-        rows.extend(times.map(|(what, time)| {
-            let micros = time.as_secs_f64() * 1e6;
-            Row::new(format!("{what}: {size}"), Unit::Micros, micros).target(50.0)
-        }));
+        rows.extend(
+            times.map(|(what, time)| Row::micros(format!("{what}: {size}"), time).target(50.0)),
+        );
     }
     rows
 }

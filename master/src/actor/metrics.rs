@@ -1,7 +1,8 @@
 //! The metrics of the master. Upstream: `src/master/metrics.cpp`, `src/master/framework.cpp`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use libprocess::client::percent_encode;
 use libprocess::{Context, Counter as CounterMetric, Metrics, PushGauge, QueuedEvents, Runtime};
 use mesos::ids::FrameworkId;
 use mesos::proto::offer::operation::Type as OperationType;
@@ -180,24 +181,26 @@ impl MasterMetrics {
         }
     }
 
-    /// Shows which roles of a framework are suppressed.
+    /// Shows which roles of a framework are suppressed, and no more those that it left.
     pub(super) fn show_suppressed(
-        &self,
+        &mut self,
         id: &FrameworkId,
-        roles: &std::collections::BTreeSet<String>,
-        suppressed: &std::collections::BTreeSet<String>,
+        roles: &BTreeSet<String>,
+        suppressed: &BTreeSet<String>,
     ) {
-        let framework = self
-            .frameworks
-            .as_ref()
-            .and_then(|frameworks| frameworks.get(id));
-        if let Some(framework) = framework {
-            for role in roles {
-                self.metrics
-                    .push_gauge(format!("{}roles/{role}/suppressed", framework.prefix))
-                    .set(f64::from(u8::from(suppressed.contains(role))));
-            }
+        let frameworks = self.frameworks.as_mut();
+        let Some(framework) = frameworks.and_then(|frameworks| frameworks.get_mut(id)) else {
+            return;
+        };
+        let name = |role: &str| format!("{}roles/{role}/suppressed", framework.prefix);
+        for left in framework.roles.difference(roles) {
+            self.metrics.remove(&name(left));
         }
+        for role in roles {
+            let gauge = self.metrics.push_gauge(name(role));
+            gauge.set(f64::from(u8::from(suppressed.contains(role))));
+        }
+        framework.roles.clone_from(roles);
     }
 }
 
@@ -223,6 +226,8 @@ struct FrameworkMetrics {
     operations: CounterMetric,
     operations_of_kind: Vec<(OperationType, CounterMetric)>,
     tasks: Vec<TaskMetric>,
+    /// The roles of which it is shown whether they are suppressed.
+    roles: BTreeSet<String>,
 }
 
 enum TaskMetric {
@@ -268,6 +273,7 @@ impl FrameworkMetrics {
                 .map(|(kind, name)| (*kind, counter(&format!("operations/{name}"))))
                 .collect(),
             tasks,
+            roles: BTreeSet::new(),
             prefix,
         }
     }
@@ -314,21 +320,6 @@ fn inc_of<K: PartialEq + Copy>(metrics: &[(K, CounterMetric)], kind: K) {
         metric.inc();
     }
 }
-
-/// Encodes what may not stand in a URL, as upstream's `process::http::encode` does.
-fn percent_encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let special = b"$&+,/:;=?@ \"<>#%{}|\\^~[]`".contains(&byte);
-        if special || !byte.is_ascii_graphic() {
-            encoded.push_str(&format!("%{byte:02X}"));
-        } else {
-            encoded.push(char::from(byte));
-        }
-    }
-    encoded
-}
-
 /// Shows what waits for a turn of the master.
 pub(super) fn show_queue(ctx: &Context<MasterProcess>) {
     let metrics = ctx.runtime().metrics();

@@ -148,6 +148,11 @@ impl Constraints {
 }
 
 impl Constraints {
+    /// Whether there are any for a role.
+    pub(super) fn has(&self, role: &str) -> bool {
+        self.0.contains_key(role)
+    }
+
     /// What does not hold on an agent, if it is excluded: the first constraint of each group.
     pub(super) fn why_excluded(&self, role: &str, agent: &Agent) -> String {
         let groups = self.0.get(role).into_iter().flatten();

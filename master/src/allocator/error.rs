@@ -22,6 +22,9 @@ pub enum AllocatorError {
     /// The agent was not added, or was removed.
     #[error("agent {0} is not known")]
     UnknownAgent(AgentId),
+    /// No framework is subscribed to the role.
+    #[error("no framework is subscribed to role '{0}'")]
+    UnknownRole(String),
     /// A name of a role is not valid.
     #[error(transparent)]
     Role(#[from] RoleError),

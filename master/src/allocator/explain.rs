@@ -6,53 +6,80 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
 
-use mesos::resources::{Resource, ResourceQuantities, Resources};
 use serde::{Serialize, Serializer};
 
-use super::agent::Agent;
-use super::core::Allocator;
-use super::filters::Place;
-use super::framework::Framework;
-use super::role_tree::Role;
-use super::run::counts_for_quota;
-use super::slots::Key;
-use super::visit::{Obstacle, is_enough};
-use super::{AgentId, AllocatorError, FrameworkId};
+use super::{AgentId, FrameworkId};
 
-/// How many agents an answer names at most. All of them are counted.
-const AGENTS_MAX: usize = 100;
+/// How much an answer names at most, unless it is asked for more or less.
+pub const DEFAULT_LIMIT: usize = 100;
 
-/// Why does a framework get nothing in a role, of one agent or of any?
+/// Why do frameworks get nothing? A question that leaves something open is about all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// The framework.
-    pub framework: FrameworkId,
-    /// The role.
-    pub role: String,
-    /// The agent; none asks about all of them.
+    pub framework: Option<FrameworkId>,
+    /// The role; if there is none, all that the framework is subscribed to.
+    pub role: Option<String>,
+    /// The agent.
     pub agent: Option<AgentId>,
+    /// How many frameworks in a role are named at most, and how many agents with all of them
+    /// together, but at least one with each.
+    pub limit: usize,
+}
+
+impl Default for Question {
+    fn default() -> Question {
+        Question {
+            framework: None,
+            role: None,
+            agent: None,
+            limit: DEFAULT_LIMIT,
+        }
+    }
 }
 
 /// The answer to a [`Question`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Answer {
+    /// The number of the last run.
+    pub run: u64,
+    /// How many agents the question is about.
+    pub agents: usize,
+    /// How many of them were looked at.
+    pub examined: usize,
+    /// An explanation for each framework in each of its roles.
+    pub frameworks: Vec<Explanation>,
+    /// For how many frameworks and roles there is none, as there are too many.
+    pub more_frameworks: usize,
+    /// Whether anything was left out: frameworks, agents, or names of agents.
+    pub truncated: bool,
+}
+
+/// Why one framework gets nothing in one role.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
     /// The framework.
     #[serde(serialize_with = "as_text")]
     pub framework: FrameworkId,
+    /// The name of the framework.
+    pub name: String,
     /// The role.
     pub role: String,
-    /// The number of the last run.
-    pub run: u64,
     /// What keeps the framework from being offered anything, whatever the agent.
     pub anywhere: Vec<Reason>,
-    /// On how many agents there is a reason of each kind.
+    /// On how many of the agents that were looked at there is a reason of each kind.
     pub counts: BTreeMap<&'static str, usize>,
     /// Reasons by agent, of the first agents.
     pub agents: Vec<AgentExplanation>,
-    /// How many agents there are beside those.
+    /// How many agents were looked at beside those.
     pub more_agents: usize,
+}
+
+impl Explanation {
+    pub(super) fn client(&self) -> (FrameworkId, String) {
+        (self.framework.clone(), self.role.clone())
+    }
 }
 
 /// What keeps a framework from being offered an agent.
@@ -61,6 +88,8 @@ pub struct AgentExplanation {
     /// The agent.
     #[serde(serialize_with = "as_text")]
     pub agent: AgentId,
+    /// Its host name.
+    pub hostname: String,
     /// The reasons; all that are known.
     pub reasons: Vec<Reason>,
 }
@@ -126,8 +155,8 @@ pub enum Reason {
     },
     /// The framework refused at least as much of the agent.
     Filtered {
-        /// Until when, in seconds since the moment that the allocator's times count from.
-        until_secs: f64,
+        /// For how long, in seconds; once this is 0, until the next run over all agents.
+        seconds_left: f64,
     },
     /// Another framework came first.
     LowerInOrder {
@@ -206,7 +235,9 @@ impl fmt::Display for Reason {
                 names(resources)
             ),
             Reason::BelowMinimum { resources } => write!(f, "too little to offer: {resources}"),
-            Reason::Filtered { until_secs } => write!(f, "refused until {until_secs} s"),
+            Reason::Filtered { seconds_left } => {
+                write!(f, "refused for another {seconds_left:.1} s")
+            }
             Reason::LowerInOrder { framework, role } => {
                 write!(f, "framework {framework} in role {role} came first")
             }
@@ -216,18 +247,55 @@ impl fmt::Display for Reason {
     }
 }
 
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "after run {}, agents: {}", self.run, self.examined)?;
+        if self.examined < self.agents {
+            write!(f, " of {}", self.agents)?;
+        }
+        writeln!(f)?;
+        for explanation in &self.frameworks {
+            write!(f, "{explanation}")?;
+        }
+        if self.more_frameworks > 0 {
+            writeln!(f, "and {} more frameworks in a role", self.more_frameworks)?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "framework {} in role {}", self.framework, self.role)?;
+        let Explanation {
+            framework,
+            name,
+            role,
+            ..
+        } = self;
+        writeln!(f, "framework {framework} ({name}) in role {role}")?;
         for reason in &self.anywhere {
             writeln!(f, "  {reason}")?;
         }
-        for AgentExplanation { agent, reasons } in &self.agents {
+        for AgentExplanation {
+            agent,
+            hostname,
+            reasons,
+        } in &self.agents
+        {
             let reasons: Vec<String> = reasons.iter().map(Reason::to_string).collect();
-            writeln!(f, "  agent {agent}: {}", reasons.join("; "))?;
+            writeln!(f, "  agent {agent} ({hostname}): {}", reasons.join("; "))?;
         }
         if self.more_agents > 0 {
-            writeln!(f, "  and {} more agents", self.more_agents)?;
+            let counts = self.counts.iter();
+            let counts: Vec<_> = counts
+                .map(|(kind, count)| format!("{count} {kind}"))
+                .collect();
+            writeln!(
+                f,
+                "  and {} more agents; of all: {}",
+                self.more_agents,
+                counts.join(", ")
+            )?;
         }
         Ok(())
     }
@@ -235,262 +303,4 @@ impl fmt::Display for Explanation {
 
 fn as_text<S: Serializer>(id: &impl AsRef<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(id.as_ref())
-}
-
-/// A framework in a role, as asked about.
-struct Asked<'a> {
-    framework: &'a Framework,
-    framework_key: Key<Framework>,
-    path: &'a str,
-    role: Option<(Key<Role>, &'a Role)>,
-}
-
-impl Allocator {
-    /// Why a framework got nothing in the last run, or is not getting anything now. The cost is
-    /// that of offering it each agent once.
-    ///
-    /// # Errors
-    /// The framework or agent is not known.
-    pub fn explain(&self, question: &Question) -> Result<Explanation, AllocatorError> {
-        let framework_key = self.framework_key(&question.framework)?;
-        let Some(framework) = self.frameworks.get(framework_key) else {
-            return Err(AllocatorError::UnknownFramework(question.framework.clone()));
-        };
-        let role = self.roles.key(&question.role);
-        let asked = Asked {
-            framework,
-            framework_key,
-            path: &question.role,
-            role: role.and_then(|key| Some((key, self.roles.get(key)?))),
-        };
-        let mut explanation = Explanation {
-            framework: question.framework.clone(),
-            role: question.role.clone(),
-            run: self.runs,
-            anywhere: self.reasons_anywhere(&asked),
-            counts: BTreeMap::new(),
-            agents: Vec::new(),
-            more_agents: 0,
-        };
-        if let Some(id) = &question.agent {
-            self.agent_key(id)?;
-        }
-        for (key, id, agent) in self.agents.iter() {
-            if question.agent.as_ref().is_some_and(|wanted| wanted != id) {
-                continue;
-            }
-            let reasons = self.reasons_on(&asked, key, agent);
-            for kind in reasons.iter().map(Reason::kind).collect::<BTreeSet<_>>() {
-                *explanation.counts.entry(kind).or_default() += 1;
-            }
-            if explanation.agents.len() < AGENTS_MAX {
-                let agent = id.clone();
-                explanation.agents.push(AgentExplanation { agent, reasons });
-            } else {
-                explanation.more_agents += 1;
-            }
-        }
-        Ok(explanation)
-    }
-
-    fn reasons_anywhere(&self, asked: &Asked<'_>) -> Vec<Reason> {
-        let framework = asked.framework;
-        let checks = [
-            (self.recovery.is_some(), Reason::Recovering),
-            (self.is_paused() && self.recovery.is_none(), Reason::Paused),
-            (!framework.active, Reason::Deactivated),
-            (!framework.roles.contains(asked.path), Reason::NotSubscribed),
-            (
-                framework.suppressed.contains(asked.path),
-                Reason::Suppressed,
-            ),
-        ];
-        let reasons = checks.into_iter().filter(|(holds, _)| *holds);
-        reasons.map(|(_, reason)| reason).collect()
-    }
-
-    fn reasons_on(&self, asked: &Asked<'_>, key: Key<Agent>, agent: &Agent) -> Vec<Reason> {
-        let mut reasons = Vec::new();
-        if !agent.active {
-            reasons.push(Reason::AgentDeactivated);
-        }
-        if !self.is_whitelisted(agent) {
-            reasons.push(Reason::NotWhitelisted);
-        }
-        if let Some(obstacle) = self.obstacle(asked.framework, agent, asked.path) {
-            reasons.push(reason_of(obstacle, asked, agent));
-        }
-        let last = agent.taker.filter(|(run, _, _)| *run == self.runs);
-        let taken = last.map(|(_, framework, role)| self.reason_of_taker(asked, framework, role));
-        let (usable, what_for_others) = usable(asked, agent.available());
-        reasons.extend(what_for_others);
-        if usable.is_empty() {
-            reasons.extend(taken.clone());
-            if reasons.is_empty() {
-                reasons.push(Reason::Unavailable);
-            }
-            return reasons;
-        }
-        let left = self.within_quota(asked, usable, &mut reasons);
-        self.explain_bundle(asked, key, &left, &mut reasons);
-        // What was taken by others, or by itself, explains why only this is left.
-        reasons.extend(taken);
-        if reasons.is_empty() {
-            let resources = left.to_string();
-            reasons.push(Reason::Offerable { resources });
-        }
-        reasons
-    }
-
-    fn reason_of_taker(&self, asked: &Asked<'_>, taker: Key<Framework>, role: Key<Role>) -> Reason {
-        let path = self.roles.get(role).map(|role| role.path.to_string());
-        if taker == asked.framework_key && path.as_deref() == Some(asked.path) {
-            return Reason::Offered;
-        }
-        let framework = self.frameworks.id(taker);
-        Reason::LowerInOrder {
-            framework: framework.map(ToString::to_string).unwrap_or_default(),
-            role: path.unwrap_or_default(),
-        }
-    }
-
-    /// The part of what a framework can use that quota and headroom left at the end of the last
-    /// run.
-    fn within_quota(
-        &self,
-        asked: &Asked<'_>,
-        usable: Resources,
-        reasons: &mut Vec<Reason>,
-    ) -> Resources {
-        let mut counted = usable.filter(counts_for_quota);
-        let others = usable.filter(|resource| !counts_for_quota(resource));
-        let account = asked.role.and_then(|(_, role)| role.quota.as_ref());
-        if let Some(account) = account {
-            let limited = counted.shrink_to_limits(&account.rest);
-            let resources = missing(&counted, &limited);
-            if !resources.is_empty() {
-                reasons.push(Reason::QuotaLimit { resources });
-            }
-            counted = limited;
-        }
-        if let Some(margin) = &self.news.margin {
-            // What is guaranteed to the role itself is not held back from it.
-            let own = account
-                .map(|account| account.unsatisfied.clone())
-                .unwrap_or_default();
-            let limited = counted.shrink_to_quantities(&(margin + &own));
-            let resources = missing(&counted, &limited);
-            if !resources.is_empty() {
-                reasons.push(Reason::Headroom { resources });
-            }
-            counted = limited;
-        }
-        others + counted
-    }
-
-    /// Whether a bundle would not be offered because it is too little or refused.
-    fn explain_bundle(
-        &self,
-        asked: &Asked<'_>,
-        agent: Key<Agent>,
-        left: &Resources,
-        reasons: &mut Vec<Reason>,
-    ) {
-        let global = &self.options.min_allocatable_resources;
-        let minimum = asked
-            .framework
-            .min_allocatable
-            .get(asked.path)
-            .unwrap_or(global);
-        if !is_enough(left, minimum) {
-            if !left.is_empty() {
-                let resources = left.to_string();
-                reasons.push(Reason::BelowMinimum { resources });
-            }
-            return;
-        }
-        let Some((role, _)) = asked.role else { return };
-        let place = Place {
-            framework: asked.framework_key,
-            role,
-            agent,
-        };
-        let refused = self.filters.refused(place);
-        let until = refused
-            .filter(|(refused, _)| refused.contains(left))
-            .map(|(_, until)| until)
-            .max();
-        if let Some(until) = until {
-            let until_secs = Duration::as_secs_f64(&until);
-            reasons.push(Reason::Filtered { until_secs });
-        }
-    }
-}
-
-fn reason_of(obstacle: Obstacle, asked: &Asked<'_>, agent: &Agent) -> Reason {
-    let capability = |capability| Reason::Capability {
-        capability,
-        lacked_by: "agent",
-    };
-    match obstacle {
-        Obstacle::Gpus => Reason::Gpu,
-        Obstacle::Region => Reason::Region {
-            region: agent.region.clone().unwrap_or_default(),
-        },
-        Obstacle::AgentMultiRole => capability("MULTI_ROLE"),
-        Obstacle::AgentHierarchicalRole => capability("HIERARCHICAL_ROLE"),
-        Obstacle::Constraints => {
-            let constraint = asked.framework.constraints.why_excluded(asked.path, agent);
-            Reason::Constraint { constraint }
-        }
-    }
-}
-
-/// What a framework can use in a role of what is available, and why it cannot use the rest.
-fn usable(asked: &Asked<'_>, available: &Resources) -> (Resources, Vec<Reason>) {
-    let capabilities = asked.framework.capabilities;
-    let mut reasons = Vec::new();
-    let lacks = |resource: &Resource| {
-        [
-            (
-                resource.is_shared() && !capabilities.shared_resources,
-                "SHARED_RESOURCES",
-            ),
-            (
-                resource.is_revocable() && !capabilities.revocable_resources,
-                "REVOCABLE_RESOURCES",
-            ),
-            (
-                resource.has_refined_reservations() && !capabilities.reservation_refinement,
-                "RESERVATION_REFINEMENT",
-            ),
-        ]
-        .into_iter()
-        .find_map(|(lacked, capability)| lacked.then_some(capability))
-    };
-    for resource in available {
-        let reason = match (resource.reservation_role(), lacks(resource)) {
-            (Some(role), _) if !resource.is_allocatable_to(asked.path) => Reason::ReservedFor {
-                role: role.to_owned(),
-            },
-            (_, Some(capability)) => Reason::Capability {
-                capability,
-                lacked_by: "framework",
-            },
-            _ => continue,
-        };
-        if !reasons.contains(&reason) {
-            reasons.push(reason);
-        }
-    }
-    let part = |resource: &Resource| {
-        resource.is_allocatable_to(asked.path) && capabilities.can_take(resource)
-    };
-    (available.filter(part), reasons)
-}
-
-/// The names of which there is less in a part than in the whole.
-fn missing(whole: &Resources, part: &Resources) -> BTreeSet<String> {
-    let missing: ResourceQuantities = &whole.quantities() - &part.quantities();
-    missing.iter().map(|(name, _)| name.to_string()).collect()
 }

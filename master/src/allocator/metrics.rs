@@ -1,6 +1,7 @@
 //! The metrics of the allocator, by the names of Mesos.
 //!
-//! The timers of runs and the length of the event queue belong to the actor around the allocator.
+//! The timers and the number of runs and the length of the event queue belong to the actor around
+//! the allocator; which roles of a framework are suppressed, to the master.
 //! Upstream: `src/master/allocator/mesos/metrics.cpp`, `.../sorter/drf/metrics.cpp`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,20 +15,19 @@ use super::quota::Quota;
 const SHOWN_RESOURCES: [&str; 3] = ["cpus", "mem", "disk"];
 
 impl Allocator {
-    /// All metrics: names and present values.
+    /// All gauges: names and present values.
     #[must_use]
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let mut metrics = BTreeMap::new();
-        metrics.insert(
-            "allocator/mesos/allocation_runs".to_owned(),
-            self.runs as f64,
-        );
         self.resource_metrics(&mut metrics);
         self.role_metrics(&mut metrics);
-        if self.options.publish_per_framework_metrics {
-            self.framework_metrics(&mut metrics);
-        }
         metrics
+    }
+
+    /// How many runs there were.
+    #[must_use]
+    pub fn runs(&self) -> u64 {
+        self.runs
     }
 
     fn resource_metrics(&self, metrics: &mut BTreeMap<String, f64>) {
@@ -44,6 +44,7 @@ impl Allocator {
     }
 
     fn role_metrics(&self, metrics: &mut BTreeMap<String, f64>) {
+        let shows_shares = self.options.role_sorter.shows_shares();
         for (key, role) in self.roles.iter() {
             let path = &role.path;
             let quota = |name: &str, what: &str| {
@@ -74,7 +75,7 @@ impl Allocator {
                 let held = held.map_or(Scalar::ZERO, |held| held.get(name.as_str()));
                 metrics.insert(quota(name.as_str(), "offered_or_allocated"), held.to_f64());
             }
-            if self.role_sorter.contains(key) {
+            if shows_shares && self.role_sorter.contains(key) {
                 let share = self.role_sorter.share(key, &self.capacity);
                 metrics.insert(
                     format!("allocator/mesos/roles/{path}/shares/dominant"),
@@ -82,41 +83,5 @@ impl Allocator {
                 );
             }
         }
-    }
-
-    fn framework_metrics(&self, metrics: &mut BTreeMap<String, f64>) {
-        for (_, id, framework) in self.frameworks.iter() {
-            for role in &framework.roles {
-                let name = encode(&framework.name);
-                let metric = format!("master/frameworks/{name}/{id}/roles/{role}/suppressed");
-                let suppressed = framework.suppressed.contains(role);
-                metrics.insert(metric, f64::from(u8::from(suppressed)));
-            }
-        }
-    }
-}
-
-/// A name as part of the name of a metric: what is special in URLs is percent-encoded.
-fn encode(name: &str) -> String {
-    let mut encoded = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        let special = b"$&+,/:;=?@ \"<>#%{}|\\^~[]`".contains(&byte);
-        if special || !(0x20..=0x7f).contains(&byte) {
-            encoded.push_str(&format!("%{byte:02X}"));
-        } else {
-            encoded.push(char::from(byte));
-        }
-    }
-    encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_encoded() {
-        assert_eq!(encode("a b/c.d-e_f"), "a%20b%2Fc.d-e_f");
-        assert_eq!(encode("ä~"), "%C3%A4%7E");
     }
 }

@@ -34,8 +34,6 @@ pub struct Options {
     pub region: Option<String>,
     /// Bundles that contain none of these are not offered; an empty list offers everything.
     pub min_allocatable_resources: Vec<ResourceQuantities>,
-    /// Whether there are metrics for each framework.
-    pub publish_per_framework_metrics: bool,
     /// How long to wait, after a failover of the master, for agents to come back.
     pub recovery_timeout: Duration,
     /// Which part of the agents of the registry must be back before quota is relied on.
@@ -64,7 +62,6 @@ impl Default for Options {
                 minimum("cpus", MIN_CPUS_MILLIS),
                 minimum("mem", MIN_MEM_MILLIS),
             ],
-            publish_per_framework_metrics: true,
             recovery_timeout: Duration::from_secs(10 * 60),
             agent_recovery_factor: 0.8,
             master_id: None,

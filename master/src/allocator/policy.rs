@@ -112,6 +112,12 @@ pub trait SortPolicy: Debug + Send + Sync {
     fn draws_lots(&self) -> bool {
         false
     }
+
+    /// Whether the dominant shares of roles are what it orders them by, so that they are shown as
+    /// `allocator/mesos/roles/<role>/shares/dominant`.
+    fn shows_shares(&self) -> bool {
+        false
+    }
 }
 
 /// Dominant resource fairness: the smallest dominant share, divided by the weight, comes first;
@@ -125,6 +131,10 @@ impl SortPolicy for Drf {
             key: client.dominant_share() / client.weight,
             tie: client.hand_outs,
         }
+    }
+
+    fn shows_shares(&self) -> bool {
+        true
     }
 }
 

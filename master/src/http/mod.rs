@@ -3,6 +3,7 @@
 //! What reads the state is rendered from a snapshot on a blocking thread, so that it never delays
 //! the master however large the cluster. Upstream: `src/master/http.cpp`.
 
+pub(crate) mod allocator;
 mod api;
 pub mod cluster;
 pub mod describe;
@@ -183,10 +184,11 @@ pub(crate) fn json(value: &impl Serialize) -> Rendered {
 
 /// Where to go instead, on a master that does not lead.
 pub(crate) fn elsewhere(master: &MasterProcess, request: &Request) -> Option<Response> {
-    if master.leadership() != Leadership::Follower {
-        return None;
-    }
-    Some(to_leader(master, &request.url()))
+    elsewhere_for(master, &request.url())
+}
+
+fn elsewhere_for(master: &MasterProcess, url: &str) -> Option<Response> {
+    (master.leadership() == Leadership::Follower).then(|| to_leader(master, url))
 }
 
 fn to_leader(master: &MasterProcess, url: &str) -> Response {

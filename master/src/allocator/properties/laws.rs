@@ -194,11 +194,14 @@ fn check_explanations(world: &World) {
     let role = ROLES[usize::try_from(allocator.runs).unwrap() % ROLES.len()];
     for (id, framework) in &reference.frameworks {
         let question = Question {
-            framework: id.clone(),
-            role: role.to_owned(),
-            agent: None,
+            framework: Some(id.clone()),
+            role: Some(role.to_owned()),
+            ..Question::default()
         };
-        let explanation = allocator.explain(&question).unwrap();
+        let answer = allocator.explain(&question, world.now).unwrap();
+        let [explanation] = answer.frameworks.as_slice() else {
+            panic!("{answer}");
+        };
         let expected = [
             (!framework.active, Reason::Deactivated),
             (!framework.roles().contains(role), Reason::NotSubscribed),

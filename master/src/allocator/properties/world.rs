@@ -477,10 +477,8 @@ impl World {
             if let Some(share) = share {
                 assert_eq!(share, r.share_of_role(role), "share of {role}");
             }
-            // Shares are those of fairness; other policies may show them or not.
-            let is_shown = share.is_some() || !self.shows_shares;
-            assert!(is_shown || !tracked.contains_key(role), "share of {role}");
-            assert!(share.is_none() || tracked.contains_key(role), "{role}");
+            let is_shown = self.shows_shares && tracked.contains_key(role);
+            assert_eq!(share.is_some(), is_shown, "share of {role}");
             let consumed = |name: &str| {
                 let name = format!("quota/roles/{role}/resources/{name}/consumed");
                 shown(name).unwrap_or(0.0)

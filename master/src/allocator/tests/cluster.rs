@@ -363,7 +363,6 @@ fn metrics_have_the_names_of_mesos() {
     env.run();
     let metrics = env.allocator.metrics();
     for (name, value) in [
-        ("allocator/mesos/allocation_runs", 1.0),
         ("allocator/mesos/resources/cpus/total", 4.0),
         ("allocator/mesos/resources/mem/offered_or_allocated", 100.0),
         ("allocator/mesos/resources/disk/total", 60.0),

@@ -150,9 +150,6 @@ fn suppressed_roles_get_no_offers() {
     env.tell(|a| a.revive_offers(&"f".into(), &set(&["b"])));
     assert!(env.allocator.run_requested());
     assert_eq!(env.run_requested(), ["f b agent cpus:4"]);
-    let metrics = env.allocator.metrics();
-    assert_eq!(metrics["master/frameworks/name/f/roles/a/suppressed"], 1.0);
-    assert_eq!(metrics["master/frameworks/name/f/roles/b/suppressed"], 0.0);
 }
 
 #[test]
