@@ -1,7 +1,5 @@
 //! `mesos explain`.
 
-use std::io::Write;
-
 use libprocess::client::percent_encode;
 
 use crate::args::ExplainArgs;

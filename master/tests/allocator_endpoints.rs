@@ -242,6 +242,17 @@ async fn questions_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test]
+async fn a_master_that_does_not_lead_explains_nothing() {
+    // Nobody listens there, so that nobody is elected.
+    let world = World::new(&["--zk=zk://127.0.0.1:1/mesos", "--quorum=1"]).await;
+    let path = "/allocator/explain?framework=x";
+    let (status, _, text) = world.request("GET", path, "*/*").await;
+    assert_eq!((status, &*text), (503, "No leader elected"));
+    let listed = world.json("/allocator/offer_constraints_debug").await;
+    assert_eq!(listed, json!({"frameworks": {}}));
+}
+
+#[tokio::test]
 async fn excluded_agents_are_listed() {
     use proto::scheduler::attribute_constraint::{Predicate, Selector, predicate, selector};
     use proto::scheduler::offer_constraints::{RoleConstraints, role_constraints::Group};

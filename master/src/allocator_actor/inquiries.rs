@@ -137,11 +137,48 @@ impl AllocatorProcess {
         match step(&self.core, ctx.now().unix()) {
             Some(answer) => {
                 self.inquiries.count -= 1;
+                if matches!(answer, Err(Unanswered::TooMany(_))) {
+                    self.inquiries.refused.inc();
+                }
                 let _ = reply.send(answer);
             }
             None => ctx
                 .pid()
                 .dispatch(move |allocator, ctx| allocator.answer(step, reply, ctx)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use libprocess::{Runtime, RuntimeConfig};
+
+    use super::*;
+    use crate::allocator::Options;
+
+    #[tokio::test]
+    async fn a_few_questions_are_answered_at_a_time() {
+        let runtime = Runtime::start(RuntimeConfig::loopback()).unwrap();
+        let options = Options::default();
+        let allocator = AllocatorHandle::spawn(&runtime, options, &BTreeMap::new()).unwrap();
+        let answering = |count| {
+            let set = move |allocator: &mut AllocatorProcess, _: &mut Context<_>| {
+                allocator.inquiries.count = count;
+            };
+            allocator.pid.dispatch(set);
+        };
+        let ask = || allocator.explain(Question::default());
+        let refused = || runtime.metrics().snapshot()["allocator/mesos/inquiries_refused"];
+        answering(INQUIRIES_MAX);
+        assert_eq!(ask().await, Err(Unanswered::Busy));
+        assert_eq!(refused(), 1.0);
+        answering(INQUIRIES_MAX - 1);
+        assert!(ask().await.is_ok());
+        assert!(ask().await.is_ok(), "the one before has ended");
+        assert_eq!(refused(), 1.0);
+        runtime.shutdown();
+        assert_eq!(ask().await, Err(Unanswered::Gone));
     }
 }

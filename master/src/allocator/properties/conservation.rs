@@ -1,6 +1,6 @@
 //! Nothing is lost or created, however often parts of it go back and forth.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mesos::proto;
@@ -11,9 +11,11 @@ use super::super::{AgentCapabilities, AgentId, Allocator, FrameworkId, Framework
 use super::generate::{agent_id, framework_id, parse};
 use super::world::flatten;
 
-/// How many operations there are unless `ALLOCATOR_OPERATIONS` says otherwise; a million in a
-/// release build takes as long as this.
-const OPERATIONS: u64 = 100_000;
+/// How many operations there are unless `ALLOCATOR_OPERATIONS` says otherwise.
+const OPERATIONS: u64 = 1_000_000;
+
+/// After how many operations everything is added up.
+const OPERATIONS_PER_CHECK: u64 = 2_000;
 
 /// How many things come back between two runs.
 const RETURNS_PER_RUN: u64 = 20;
@@ -24,6 +26,9 @@ const TOTALS: [&str; 3] = [
     "cpus:0.1;mem:64.7;cpus(a):0.2",
     "cpus:7.007;mem:33.333;disk:0.999",
 ];
+
+/// The roles of the frameworks.
+const ROLES: [&str; 4] = ["a", "a", "a/b", "c"];
 
 struct Cluster {
     allocator: Allocator,
@@ -46,7 +51,7 @@ impl Cluster {
             let added = allocator.add_agent(id, &info, capabilities, parse(total), BTreeMap::new());
             added.unwrap();
         }
-        for (index, role) in ["a", "a", "a/b", "c"].into_iter().enumerate() {
+        for (index, role) in ROLES.into_iter().enumerate() {
             let info = proto::FrameworkInfo {
                 role: Some(role.to_owned()),
                 ..Default::default()
@@ -96,6 +101,14 @@ impl Cluster {
         }
     }
 
+    /// What was refused for a year is wanted again, or more and more would be refused.
+    fn revive(&mut self) {
+        for framework in 0..ROLES.len() {
+            let (id, all) = (framework_id(framework), BTreeSet::new());
+            self.allocator.revive_offers(&id, &all).unwrap();
+        }
+    }
+
     /// What is held and what is available make up what there is, to the last thousandth.
     fn check(&self) {
         assert_eq!(self.allocator.sanity_check(), Ok(()));
@@ -133,8 +146,9 @@ fn nothing_is_lost_or_created() {
         } else {
             cluster.return_part(mix(42, operation));
         }
-        if operation % 1_000 == 0 {
+        if operation % OPERATIONS_PER_CHECK == 0 {
             cluster.check();
+            cluster.revive();
         }
     }
     cluster.check();

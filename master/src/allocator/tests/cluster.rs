@@ -1,6 +1,7 @@
 //! Frameworks and agents coming, changing and going.
 
 use super::*;
+use mesos::resources::ResourceQuantities;
 
 #[test]
 fn agents_are_offered_whole() {
@@ -346,11 +347,16 @@ fn deep_roles_are_no_danger() {
     env.tell(|a| a.remove_framework(&"f".into()));
 }
 
+/// The keys and values of a snapshot of the original in the same situation, apart from those that
+/// belong to the actor.
 #[test]
-fn metrics_have_the_names_of_mesos() {
+fn metrics_are_those_of_mesos() {
     let mut env = Env::new();
-    env.framework("f", &["*", "web"]);
-    env.agent("agent", "cpus:4;mem:100;disk:50;disk(web):10");
+    env.framework("f", &["*"]);
+    let total = parse("cpus:4;mem:4032;disk:10112;mem(web):64;disk(web):128");
+    let used = allocated("cpus:0.901;mem:193;disk:32", "*");
+    let used = BTreeMap::from([("f".into(), used)]);
+    env.tell(|a| a.add_agent("agent".into(), &agent_info("agent"), CAPABLE, total, used));
     env.tell(|a| {
         let guarantees = parse("cpus:0.1").quantities();
         let limits = parse("cpus:2;mem:1024").quantities();
@@ -360,38 +366,55 @@ fn metrics_have_the_names_of_mesos() {
             .collect();
         a.update_quota("web", Quota { guarantees, limits })
     });
+    let metrics = env.allocator.metrics();
+    let shown = metrics.iter().map(|(name, value)| {
+        let name = name.strip_prefix("allocator/mesos/").unwrap();
+        (name, *value)
+    });
+    let expected = [
+        ("offer_filters/roles/*/active", 0.0),
+        ("offer_filters/roles/web/active", 0.0),
+        ("quota/roles/*/resources/cpus/consumed", 0.901),
+        ("quota/roles/*/resources/disk/consumed", 32.0),
+        ("quota/roles/*/resources/mem/consumed", 193.0),
+        ("quota/roles//resources/cpus/consumed", 0.901),
+        ("quota/roles//resources/disk/consumed", 160.0),
+        ("quota/roles//resources/mem/consumed", 257.0),
+        ("quota/roles/web/resources/cpus/guarantee", 0.1),
+        ("quota/roles/web/resources/cpus/limit", 2.0),
+        ("quota/roles/web/resources/cpus/offered_or_allocated", 0.0),
+        ("quota/roles/web/resources/disk/consumed", 128.0),
+        ("quota/roles/web/resources/mem/consumed", 64.0),
+        ("quota/roles/web/resources/mem/limit", 1024.0),
+        ("quota/roles/web/resources/mem/offered_or_allocated", 0.0),
+        ("resources/cpus/offered_or_allocated", 0.901),
+        ("resources/cpus/total", 4.0),
+        ("resources/disk/offered_or_allocated", 32.0),
+        ("resources/disk/total", 10240.0),
+        ("resources/mem/offered_or_allocated", 193.0),
+        ("resources/mem/total", 4096.0),
+        ("roles/*/shares/dominant", 0.22525),
+    ];
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_is_offered_counts_for_quota() {
+    let mut env = Env::new();
+    env.framework("f", &["web"]);
+    env.agent("agent", "cpus:4;mem:100");
+    let limits = parse("cpus:2;mem:1024").quantities();
+    let limits = limits.iter();
+    let limits = limits
+        .map(|(name, amount)| (name.clone(), amount))
+        .collect();
+    let guarantees = ResourceQuantities::new();
+    env.tell(|a| a.update_quota("web", Quota { guarantees, limits }));
     env.run();
     let metrics = env.allocator.metrics();
-    for (name, value) in [
-        ("allocator/mesos/resources/cpus/total", 4.0),
-        ("allocator/mesos/resources/mem/offered_or_allocated", 100.0),
-        ("allocator/mesos/resources/disk/total", 60.0),
-        ("allocator/mesos/offer_filters/roles/*/active", 0.0),
-        ("allocator/mesos/offer_filters/roles/web/active", 0.0),
-        ("allocator/mesos/quota/roles//resources/disk/consumed", 10.0),
-        (
-            "allocator/mesos/quota/roles/web/resources/disk/consumed",
-            10.0,
-        ),
-        (
-            "allocator/mesos/quota/roles/web/resources/cpus/guarantee",
-            0.1,
-        ),
-        ("allocator/mesos/quota/roles/web/resources/cpus/limit", 2.0),
-        (
-            "allocator/mesos/quota/roles/web/resources/cpus/offered_or_allocated",
-            2.0,
-        ),
-        (
-            "allocator/mesos/quota/roles/web/resources/mem/limit",
-            1024.0,
-        ),
-        (
-            "allocator/mesos/quota/roles/web/resources/mem/offered_or_allocated",
-            100.0,
-        ),
-        ("allocator/mesos/roles/*/shares/dominant", 0.5),
-    ] {
-        assert_eq!(metrics.get(name), Some(&value), "{name}");
+    for (name, value) in [("cpus", 2.0), ("mem", 100.0)] {
+        let prefix = format!("allocator/mesos/quota/roles/web/resources/{name}");
+        assert_eq!(metrics[&format!("{prefix}/offered_or_allocated")], value);
+        assert_eq!(metrics.get(&format!("{prefix}/consumed")), None, "not used");
     }
 }
