@@ -162,7 +162,7 @@ mod tests {
     async fn a_few_questions_are_answered_at_a_time() {
         let runtime = Runtime::start(RuntimeConfig::loopback()).unwrap();
         let options = Options::default();
-        let allocator = AllocatorHandle::spawn(&runtime, options, &BTreeMap::new()).unwrap();
+        let allocator = AllocatorHandle::spawn(&runtime, options).unwrap();
         let answering = |count| {
             let set = move |allocator: &mut AllocatorProcess, _: &mut Context<_>| {
                 allocator.inquiries.count = count;
