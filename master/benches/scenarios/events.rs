@@ -10,7 +10,7 @@ use super::grid::Size;
 /// How many times an event is repeated for one figure.
 const REPEATS: usize = 200;
 
-/// A cluster in which everything is handed out, and only one framework wants more.
+/// A cluster in which everything is handed out.
 pub(crate) struct Busy {
     cluster: Cluster,
     size: Size,
@@ -18,7 +18,8 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
-    pub(crate) fn new(size: Size) -> Busy {
+    /// A cluster in which all frameworks want more.
+    pub(crate) fn eager(size: Size) -> Busy {
         let mut cluster = Cluster::new();
         cluster.add_frameworks(size.frameworks, |index| format!("role-{index}"));
         let total = large_agent();
@@ -28,13 +29,23 @@ impl Busy {
             cluster.add_agent(agent, &total, Some((framework, &used)));
         }
         cluster.run();
-        (1..size.frameworks).for_each(|framework| cluster.suppress(framework));
         let task = allocated(&parse("cpus:0.01;mem:1"), "role-0");
         Busy {
             cluster,
             size,
             task,
         }
+    }
+
+    /// A cluster in which only one framework wants more.
+    pub(crate) fn new(size: Size) -> Busy {
+        let mut busy = Busy::eager(size);
+        busy.suppress_others();
+        busy
+    }
+
+    pub(crate) fn suppress_others(&mut self) {
+        (1..self.size.frameworks).for_each(|framework| self.cluster.suppress(framework));
     }
 
     /// The median time of one agent that is added, with the run for it.

@@ -1,4 +1,11 @@
-//! How much memory things take, by what the process holds before and after.
+//! How much memory things take, by what the process holds before and after: with all indexes, and
+//! with what the system's memory allocator adds and wastes.
+//!
+//! "Beyond the resources themselves" is said of agents, and excludes the total of the agent and
+//! what is in use of it, once each, as the master would tell them: two [`Resources`], here of four
+//! entries with a list of ports. It does not exclude what the allocator derives from them: what is
+//! available, and accounts of amounts. Nothing is excluded for frameworks; theirs hold nothing, as
+//! what they hold is measured with the agents.
 
 use mesos::resources::Resources;
 

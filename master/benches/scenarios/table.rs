@@ -272,9 +272,15 @@ fn event_rows(scale: Scale) -> Vec<Row> {
     ];
     let mut rows = Vec::new();
     for size in sizes {
-        let mut busy = Busy::new(size);
+        let mut busy = Busy::eager(size);
+        let everyone = busy.agent_added();
+        busy.suppress_others();
         let times = [
-            ("one agent added, with its run", busy.agent_added()),
+            ("one agent added, with its run, all want it", everyone),
+            (
+                "one agent added, with its run, one wants it",
+                busy.agent_added(),
+            ),
             ("one task finished", busy.task_finished()),
             ("one offer declined", busy.offer_declined()),
         ];

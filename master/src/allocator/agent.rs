@@ -1,16 +1,18 @@
 //! Agents as the allocator sees them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use mesos::attributes::Attributes;
 use mesos::proto;
-use mesos::resources::{Resource, Resources};
+use mesos::resources::{Resource, ResourceQuantities, Resources, Scalar};
 use proto::slave_info::capability::Type as Capability;
 
 use super::framework::Framework;
 use super::lots::hash;
 use super::maintenance::Maintenance;
 use super::news::Standing;
+use super::quota::Sum;
 use super::role_tree::Role;
 use super::slots::Key;
 use super::{AgentId, FrameworkId};
@@ -66,9 +68,80 @@ impl Description {
     }
 }
 
-/// Resources by framework. Boxed, because a map keeps room for a dozen of what it holds, and most
-/// agents have few frameworks.
-pub(super) type Bundles = BTreeMap<FrameworkId, Box<Resources>>;
+/// Up to so many frameworks on an agent there is no room for more.
+const HOLDINGS_FEW: usize = 4;
+
+/// What frameworks hold that are not known.
+pub(super) type Unclaimed = BTreeMap<FrameworkId, Box<Resources>>;
+
+/// What one framework holds on an agent; the resources carry their allocation roles.
+pub(super) struct Holding {
+    pub(super) framework: FrameworkId,
+    pub(super) held: Resources,
+    /// The part of `held` that is only offered rather than in use; none if nothing is. Mostly all
+    /// is in use, or all is offered.
+    offered: Option<Box<Resources>>,
+}
+
+impl Holding {
+    /// What is in use.
+    pub(super) fn in_use(&self) -> Cow<'_, Resources> {
+        match &self.offered {
+            None => Cow::Borrowed(&self.held),
+            Some(offered) => Cow::Owned(&self.held - &**offered),
+        }
+    }
+
+    fn set_in_use(&mut self, in_use: &Resources) {
+        let offered = &self.held - in_use;
+        self.offered = (!offered.is_empty()).then(|| Box::new(offered));
+    }
+
+    /// Makes something that is held offered rather than in use.
+    fn offer(&mut self, resources: &Resources) {
+        match &mut self.offered {
+            Some(offered) => **offered += resources,
+            None => self.offered = Some(Box::new(resources.clone())),
+        }
+    }
+
+    /// Takes something out of what is only offered, if it is there.
+    fn take_offered(&mut self, resources: &Resources) -> bool {
+        let Some(offered) = self.offered.as_mut().filter(|o| o.contains(resources)) else {
+            return false;
+        };
+        **offered -= resources;
+        if offered.is_empty() {
+            self.offered = None;
+        }
+        true
+    }
+
+    fn give(&mut self, resources: &Resources) {
+        self.held += resources;
+        self.offer(resources);
+    }
+
+    /// Exchanges something that is held. What is in use but not held any more is returned.
+    fn exchange(&mut self, before: &Resources, after: &Resources) -> Resources {
+        let mut ended = Resources::new();
+        if self.take_offered(before) {
+            self.held -= before;
+            if !after.is_empty() {
+                self.give(after);
+            }
+        } else {
+            let mut in_use = self.in_use().into_owned();
+            self.held = &self.held - before + after;
+            if !self.held.contains(&in_use) {
+                ended = &in_use - &self.held;
+                in_use -= &ended;
+            }
+            self.set_in_use(&in_use);
+        }
+        ended
+    }
+}
 
 /// An agent, what it has and who holds it.
 pub(super) struct Agent {
@@ -81,15 +154,11 @@ pub(super) struct Agent {
     pub(super) active: bool,
     /// Everything it has, not allocated to anyone.
     total: Resources,
-    /// What is offered or allocated, by framework; the resources carry their allocation roles.
-    held: Bundles,
-    /// The sum of `held`.
-    held_total: Resources,
+    /// What is offered or allocated, by framework.
+    holdings: Vec<Holding>,
     /// What frameworks hold that are not known yet: agents come back from a failover of the master
     /// before the schedulers do.
-    unclaimed: Bundles,
-    /// The parts of `held` that are in use rather than only offered.
-    in_use: Bundles,
+    unclaimed: Unclaimed,
     /// `total` without what is held, but with all shared resources.
     available: Resources,
     /// Whether more is held than there is, so that what comes back is not all available.
@@ -124,13 +193,11 @@ impl Agent {
             capabilities,
             active: true,
             total,
-            held: BTreeMap::new(),
-            held_total: Resources::new(),
+            holdings: Vec::new(),
             unclaimed: used
                 .into_iter()
                 .map(|(id, used)| (id, Box::new(used)))
                 .collect(),
-            in_use: BTreeMap::new(),
             available: Resources::new(),
             overcommitted: false,
             has_gpus: false,
@@ -171,37 +238,106 @@ impl Agent {
         &self.available
     }
 
-    pub(super) fn held(&self) -> &Bundles {
-        &self.held
+    /// What frameworks hold, by ascending id.
+    pub(super) fn holdings(&self) -> &[Holding] {
+        &self.holdings
+    }
+
+    pub(super) fn holders(&self) -> Vec<FrameworkId> {
+        let holdings = self.holdings.iter();
+        holdings.map(|holding| holding.framework.clone()).collect()
+    }
+
+    fn place_of(&self, framework: &FrameworkId) -> Result<usize, usize> {
+        self.holdings
+            .binary_search_by(|holding| holding.framework.cmp(framework))
+    }
+
+    fn holding(&self, framework: &FrameworkId) -> Option<&Holding> {
+        self.holdings.get(self.place_of(framework).ok()?)
+    }
+
+    fn holding_mut(&mut self, framework: &FrameworkId) -> Option<&mut Holding> {
+        let place = self.place_of(framework).ok()?;
+        self.holdings.get_mut(place)
     }
 
     pub(super) fn held_by(&self, framework: &FrameworkId) -> Option<&Resources> {
-        self.held.get(framework).map(Box::as_ref)
+        self.holding(framework).map(|holding| &holding.held)
+    }
+
+    /// Whether a framework holds a shared resource beside some of what it holds, and whether it or
+    /// any other one does.
+    pub(super) fn shares(
+        &self,
+        framework: &FrameworkId,
+        shared: &Resource,
+        beside: &Resources,
+    ) -> (bool, bool) {
+        let own = self.held_by(framework).map_or(0, |held| held.count(shared));
+        let by_framework = own > beside.count(shared);
+        let mut others = self.holdings.iter().filter(|h| h.framework != *framework);
+        let by_all = by_framework || others.any(|other| other.held.count(shared) > 0);
+        (by_framework, by_all)
     }
 
     /// Whether a framework holds anything that is allocated to `role`.
     pub(super) fn holds(&self, framework: &FrameworkId, role: &str) -> bool {
-        self.held.get(framework).is_some_and(|held| {
+        self.held_by(framework).is_some_and(|held| {
             held.iter()
                 .any(|resource| resource.allocation_role() == Some(role))
         })
     }
 
-    pub(super) fn held_total(&self) -> &Resources {
-        &self.held_total
+    /// How much of a scalar is held by all frameworks. What they share counts once.
+    pub(super) fn held_amount(&self, name: &str) -> Scalar {
+        let held = || self.holdings.iter().map(|holding| &holding.held);
+        if held().flatten().any(Resource::is_shared) {
+            let sum: Resources = held().sum();
+            return sum.get_scalar(name).unwrap_or(Scalar::ZERO);
+        }
+        held().filter_map(|held| held.get_scalar(name)).sum()
     }
 
     pub(super) fn has_gpus(&self) -> bool {
         self.has_gpus
     }
 
-    /// Whether some of it may be taken back at any time.
-    pub(super) fn has_revocable(&self) -> bool {
+    /// The amounts that are available and may be taken back at any time; none if nothing may be.
+    fn available_revocable(&self) -> Option<ResourceQuantities> {
+        let revocable = || self.available.iter().filter(|r| r.is_revocable());
         self.has_revocable
+            .then(|| ResourceQuantities::of_scalars(revocable()))
+    }
+
+    /// Changes an agent, and with it the sum of what is available and revocable of all agents.
+    pub(super) fn change<R>(
+        &mut self,
+        revocable: &mut Sum,
+        change: impl FnOnce(&mut Agent) -> R,
+    ) -> R {
+        self.uncount_revocable(revocable);
+        let result = change(self);
+        self.count_revocable(revocable);
+        result
+    }
+
+    /// Adds what is available and revocable to a sum.
+    pub(super) fn count_revocable(&self, sum: &mut Sum) {
+        if let Some(amounts) = self.available_revocable() {
+            sum.add(&amounts);
+        }
+    }
+
+    /// Takes what is available and revocable out of a sum.
+    pub(super) fn uncount_revocable(&self, sum: &mut Sum) {
+        if let Some(amounts) = self.available_revocable() {
+            sum.subtract(&amounts);
+        }
     }
 
     /// What frameworks hold that are not known yet.
-    pub(super) fn unclaimed(&self) -> &Bundles {
+    pub(super) fn unclaimed(&self) -> &Unclaimed {
         &self.unclaimed
     }
 
@@ -215,14 +351,65 @@ impl Agent {
         if resources.is_empty() {
             return;
         }
-        match self.held.get_mut(framework) {
-            Some(held) => **held += resources,
-            None => {
-                let resources = Box::new(resources.clone());
-                self.held.insert(framework.clone(), resources);
+        let place = self.place_of(framework).unwrap_or_else(|place| {
+            // Most agents have few frameworks.
+            if self.holdings.len() < HOLDINGS_FEW {
+                self.holdings.reserve_exact(1);
+            }
+            let holding = Holding {
+                framework: framework.clone(),
+                held: Resources::new(),
+                offered: None,
+            };
+            self.holdings.insert(place, holding);
+            place
+        });
+        if let Some(holding) = self.holdings.get_mut(place) {
+            holding.give(resources);
+        }
+        self.make_unavailable(resources);
+    }
+
+    /// Takes resources, allocated to a role, back from a framework that holds them. Returns what
+    /// of them was in use.
+    pub(super) fn take(&mut self, framework: &FrameworkId, resources: &Resources) -> Resources {
+        self.exchange(framework, resources, &Resources::new())
+    }
+
+    /// Exchanges resources, allocated to a role, that a framework holds. Returns what was in use
+    /// and is not held any more.
+    pub(super) fn exchange(
+        &mut self,
+        framework: &FrameworkId,
+        before: &Resources,
+        after: &Resources,
+    ) -> Resources {
+        let Ok(place) = self.place_of(framework) else {
+            return Resources::new();
+        };
+        let Some(holding) = self.holdings.get_mut(place) else {
+            return Resources::new();
+        };
+        let ended = holding.exchange(before, after);
+        if holding.held.is_empty() {
+            self.holdings.remove(place);
+            if self.holdings.is_empty() {
+                self.holdings = Vec::new();
             }
         }
-        self.held_total += resources;
+        if self.overcommitted {
+            self.recompute();
+        } else {
+            self.available += unallocated_non_shared(before);
+            self.make_unavailable(after);
+        }
+        ended
+    }
+
+    fn make_unavailable(&mut self, resources: &Resources) {
+        if resources.is_empty() {
+            return;
+        }
         let taken = unallocated_non_shared(resources);
         if self.available.contains(&taken) {
             self.available -= &taken;
@@ -231,69 +418,42 @@ impl Agent {
         }
     }
 
-    /// Takes resources, allocated to a role, back from a framework that holds them.
-    pub(super) fn take(&mut self, framework: &FrameworkId, resources: &Resources) {
-        if let Some(held) = self.held.get_mut(framework) {
-            **held -= resources;
-            if held.is_empty() {
-                self.held.remove(framework);
-            }
-        }
-        self.held_total -= resources;
-        if self.overcommitted {
-            self.recompute();
-        } else {
-            self.available += unallocated_non_shared(resources);
-        }
-    }
-
-    /// What is in use, by framework.
-    pub(super) fn in_use(&self) -> &Bundles {
-        &self.in_use
-    }
-
     /// Whether a framework holds so much beside what it uses already.
     pub(super) fn is_offered(&self, framework: &FrameworkId, resources: &Resources) -> bool {
-        let offered = self.held.get(framework).is_some_and(|held| {
-            let in_use = self.in_use.get(framework);
-            in_use.map_or(held.contains(resources), |in_use| {
-                held.contains(&(&**in_use + resources))
-            })
+        let holding = self.holding(framework);
+        let offered = holding.is_some_and(|holding| {
+            let in_use = holding.in_use().into_owned();
+            holding.held.contains(&(in_use + resources))
         });
         offered || resources.is_empty()
     }
 
     /// Notes that a framework uses resources that it holds.
     pub(super) fn start_use(&mut self, framework: &FrameworkId, resources: &Resources) {
-        if !resources.is_empty() {
-            let in_use = self.in_use.entry(framework.clone()).or_default();
-            **in_use += resources;
+        if let Some(holding) = self.holding_mut(framework)
+            && !holding.take_offered(resources)
+        {
+            let in_use = holding.in_use().into_owned() + resources;
+            holding.set_in_use(&in_use);
         }
     }
 
     /// Notes that a framework does not use resources any more. Returns what it did use of them.
     pub(super) fn end_use(&mut self, framework: &FrameworkId, resources: &Resources) -> Resources {
-        let Some(in_use) = self.in_use.get_mut(framework) else {
+        let Some(holding) = self.holding_mut(framework) else {
             return Resources::new();
         };
-        let rest = &**in_use - resources;
-        let ended = &**in_use - &rest;
-        **in_use = rest;
-        if in_use.is_empty() {
-            self.in_use.remove(framework);
+        let in_use = holding.in_use();
+        let ended = if in_use.contains(resources) {
+            resources.clone()
+        } else {
+            let rest = &*in_use - resources;
+            &*in_use - &rest
+        };
+        if !ended.is_empty() {
+            holding.offer(&ended);
         }
         ended
-    }
-
-    /// Ends the use of what a framework does not even hold any more. Returns what that was.
-    pub(super) fn end_excess_use(&mut self, framework: &FrameworkId) -> Resources {
-        let none = Resources::new();
-        let held = self.held_by(framework).unwrap_or(&none);
-        let excess = match self.in_use.get(framework) {
-            Some(in_use) if !held.contains(in_use) => &**in_use - held,
-            _ => return none,
-        };
-        self.end_use(framework, &excess)
     }
 
     /// Adds what a framework holds that is not known yet.
@@ -332,11 +492,9 @@ impl Agent {
     }
 
     fn unavailable(&self) -> Resources {
-        let mut held = unallocated_non_shared(&self.held_total);
-        for unclaimed in self.unclaimed.values() {
-            held += unallocated_non_shared(unclaimed);
-        }
-        held
+        let held = self.holdings.iter().map(|holding| &holding.held);
+        let unclaimed = self.unclaimed.values().map(Box::as_ref);
+        held.chain(unclaimed).map(unallocated_non_shared).sum()
     }
 
     /// What would be available if it were computed anew.

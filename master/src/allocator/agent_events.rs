@@ -36,6 +36,7 @@ impl Allocator {
         self.change_total(sum);
         self.roles.add_reservations(&total);
         let agent = Agent::new(&id, Description::of(info), capabilities, total, used);
+        agent.count_revocable(&mut self.revocable);
         let users: Vec<FrameworkId> = agent.unclaimed().keys().cloned().collect();
         let key = self.agents.insert(id, agent);
         for framework in users {
@@ -55,7 +56,9 @@ impl Allocator {
             self.unclaimed.entry(framework).or_default().insert(agent);
             return;
         };
-        let claimed = self.agents.get_mut(agent).and_then(|a| a.claim(&framework));
+        let revocable = &mut self.revocable;
+        let known = self.agents.get_mut(agent);
+        let claimed = known.and_then(|known| known.change(revocable, |a| a.claim(&framework)));
         if let Some(claimed) = claimed {
             self.give_used(agent, key, &claimed);
         }
@@ -75,11 +78,12 @@ impl Allocator {
         let Some(agent) = self.agents.get(key) else {
             return Ok(());
         };
-        let holders: Vec<FrameworkId> = agent.held().keys().cloned().collect();
+        let holders: Vec<FrameworkId> = agent.holders();
         for framework in &holders {
             self.take_all(key, framework);
         }
         if let Some((_, agent)) = self.agents.remove(key) {
+            agent.uncount_revocable(&mut self.revocable);
             for framework in agent.unclaimed().keys() {
                 if let Some(agents) = self.unclaimed.get_mut(framework) {
                     agents.remove(&key);
@@ -156,7 +160,9 @@ impl Allocator {
                 Some(framework) => self.give_used(key, framework, used),
                 None => {
                     if let Some(agent) = self.agents.get_mut(key) {
-                        agent.add_unclaimed(framework, used);
+                        agent.change(&mut self.revocable, |agent| {
+                            agent.add_unclaimed(framework, used);
+                        });
                     }
                     let agents = self.unclaimed.entry(framework.clone()).or_default();
                     agents.insert(key);
@@ -218,7 +224,7 @@ impl Allocator {
         // The new reservations come first, so that no role disappears in between.
         self.roles.add_reservations(&total);
         self.roles.remove_reservations(agent.total());
-        agent.set_total(total);
+        agent.change(&mut self.revocable, |agent| agent.set_total(total));
         self.unsettle(key);
         Ok(true)
     }

@@ -20,9 +20,13 @@ struct Charge {
 }
 
 impl Charge {
-    /// The charge for `resources` where `others` are what the framework and all frameworks hold on
-    /// the agent apart from them.
-    fn new(resources: &Resources, by_framework: Option<&Resources>, by_all: &Resources) -> Charge {
+    /// The charge of a framework for resources of an agent, where it holds what it holds but `beside`.
+    fn new(
+        agent: &Agent,
+        framework: &FrameworkId,
+        resources: &Resources,
+        beside: &Resources,
+    ) -> Charge {
         if !resources.iter().any(Resource::is_shared) {
             let amounts = resources.quantities();
             return Charge {
@@ -31,20 +35,20 @@ impl Charge {
                 holdings: Holdings::of(resources),
             };
         }
-        let counts = |resource: &&Resource, others: &Resources| {
-            !resource.is_shared() || others.count(resource) == 0
-        };
-        let fresh = || resources.iter().filter(|resource| counts(resource, by_all));
-        let none = Resources::new();
-        let by_framework = by_framework.unwrap_or(&none);
+        let (mut of_framework, mut of_all) = (Vec::new(), Vec::new());
+        for resource in resources {
+            let (by_framework, by_all) = if resource.is_shared() {
+                agent.shares(framework, resource, beside)
+            } else {
+                (false, false)
+            };
+            of_framework.extend((!by_framework).then_some(resource));
+            of_all.extend((!by_all).then_some(resource));
+        }
         Charge {
-            framework: ResourceQuantities::of_scalars(
-                resources
-                    .iter()
-                    .filter(|resource| counts(resource, by_framework)),
-            ),
-            role: ResourceQuantities::of_scalars(fresh()),
-            holdings: Holdings::of(fresh()),
+            framework: ResourceQuantities::of_scalars(of_framework),
+            role: ResourceQuantities::of_scalars(of_all.iter().copied()),
+            holdings: Holdings::of(of_all),
         }
     }
 }
@@ -68,7 +72,6 @@ impl Allocator {
         }
         if !self.role_sorter.contains(key) {
             self.role_sorter.add(key, &node.path, u64::MAX);
-            self.role_sorter.set_active(key, true);
         }
         key
     }
@@ -79,9 +82,12 @@ impl Allocator {
         framework.map_or(0, |framework| framework.registered)
     }
 
-    /// Tells the order of roles what the frameworks in a role want, and when they came.
+    /// Tells the order of roles whether frameworks in a role want offers, which ones, and when they
+    /// came. Roles in which nobody wants any have no place in the order.
     pub(super) fn describe_role(&mut self, key: Key<Role>) {
         if let Some(role) = self.roles.get(key) {
+            let active = role.frameworks.has_active();
+            self.role_sorter.set_active(key, active);
             let registered = role.frameworks.first_registered();
             self.role_sorter.set_registered(key, registered);
             self.role_sorter.set_demand(key, role.frameworks.demand());
@@ -96,8 +102,8 @@ impl Allocator {
         let subscribed = self
             .frameworks
             .get(framework)
-            .is_some_and(|framework| framework.roles.contains(&*role.path));
-        if subscribed || role.holders.contains_key(&framework) {
+            .is_some_and(|framework| framework.roles.contains(&role.path));
+        if subscribed || role.frameworks.agents(framework) > 0 {
             return;
         }
         role.frameworks.remove(framework);
@@ -125,10 +131,11 @@ impl Allocator {
             return;
         };
         owner.agents.insert(agent_key);
-        let charge = Charge::new(resources, agent.held_by(id), agent.held_total());
+        let charge = Charge::new(agent, id, resources, &Resources::new());
         let held = agent.holds(id, &node.path);
-        agent.give(id, resources);
-        node.count_holder(framework, held, agent.holds(id, &node.path));
+        agent.change(&mut self.revocable, |agent| agent.give(id, resources));
+        let holds = agent.holds(id, &node.path);
+        node.frameworks.count_agent(framework, held, holds);
         node.frameworks.hand_out(framework, &charge.framework);
         self.role_sorter.hand_out(role, &charge.role);
         self.roles.hold(role, &charge.holdings);
@@ -191,14 +198,14 @@ impl Allocator {
         ) else {
             return;
         };
+        let charge = Charge::new(agent, id, resources, resources);
         let held = agent.holds(id, &node.path);
-        agent.take(id, resources);
+        let ended = agent.change(&mut self.revocable, |agent| agent.take(id, resources));
         if agent.held_by(id).is_none() {
             owner.agents.remove(&agent_key);
         }
-        let ended = agent.end_excess_use(id);
-        node.count_holder(framework, held, agent.holds(id, &node.path));
-        let charge = Charge::new(resources, agent.held_by(id), agent.held_total());
+        let holds = agent.holds(id, &node.path);
+        node.frameworks.count_agent(framework, held, holds);
         node.frameworks.take_back(framework, &charge.framework);
         self.role_sorter.take_back(role, &charge.role);
         self.roles.release(role, &charge.holdings);
@@ -224,15 +231,16 @@ impl Allocator {
             return;
         };
         let held = agent.holds(id, &node.path);
-        agent.take(id, before);
-        let old = Charge::new(before, agent.held_by(id), agent.held_total());
-        let new = Charge::new(after, agent.held_by(id), agent.held_total());
-        agent.give(id, after);
+        let old = Charge::new(agent, id, before, before);
+        let new = Charge::new(agent, id, after, before);
+        let ended = agent.change(&mut self.revocable, |agent| {
+            agent.exchange(id, before, after)
+        });
         if agent.held_by(id).is_none() {
             owner.agents.remove(&agent_key);
         }
-        let ended = agent.end_excess_use(id);
-        node.count_holder(framework, held, agent.holds(id, &node.path));
+        let holds = agent.holds(id, &node.path);
+        node.frameworks.count_agent(framework, held, holds);
         node.frameworks
             .exchange(framework, &old.framework, &new.framework);
         self.role_sorter.exchange(role, &old.role, &new.role);

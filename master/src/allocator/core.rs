@@ -11,7 +11,7 @@ use super::filters::FilterTable;
 use super::framework::Framework;
 use super::maintenance::InverseOffer;
 use super::news::News;
-use super::quota::Quota;
+use super::quota::{Quota, Sum};
 use super::role_tree::{Role, RoleTree, can_have_quota};
 use super::slots::{Key, Slots};
 use super::sorter::{Capacity, Sorter};
@@ -85,7 +85,11 @@ pub struct Allocator {
     pub(super) total: ResourceQuantities,
     /// `total` without the names that do not count in shares.
     pub(super) capacity: Capacity,
+    /// What is available and revocable of all agents.
+    pub(super) revocable: Sum,
     pub(super) filters: FilterTable,
+    /// How many frameworks have a minimum of their own.
+    pub(super) own_minimums: usize,
     /// Agents that are to be unavailable.
     pub(super) maintained: BTreeSet<Key<Agent>>,
     pub(super) news: News,
@@ -113,7 +117,9 @@ impl Allocator {
             role_sorter: Sorter::hierarchical(options.role_sorter.clone()),
             total: ResourceQuantities::new(),
             capacity: Capacity::default(),
+            revocable: Sum::default(),
             filters: FilterTable::default(),
+            own_minimums: 0,
             maintained: BTreeSet::new(),
             news: News::default(),
             next_registered: FIRST_OWN,

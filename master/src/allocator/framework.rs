@@ -1,6 +1,7 @@
 //! Frameworks as the allocator sees them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use mesos::proto;
 use mesos::resources::{Resource, ResourceQuantities};
@@ -60,11 +61,65 @@ impl Capabilities {
     }
 }
 
+/// A set of few roles.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Roles(Vec<Arc<str>>);
+
+impl Roles {
+    pub(super) fn contains(&self, role: &str) -> bool {
+        self.0.binary_search_by(|other| (**other).cmp(role)).is_ok()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.iter()
+    }
+
+    /// Those that are not among others.
+    pub(super) fn without(&self, others: &Roles) -> Roles {
+        self.iter().filter(|role| !others.contains(role)).collect()
+    }
+
+    /// Those that are among others too.
+    pub(super) fn among(&self, others: &Roles) -> Roles {
+        self.iter().filter(|role| others.contains(role)).collect()
+    }
+
+    pub(super) fn with(&self, others: &Roles) -> Roles {
+        self.iter().chain(others.iter()).collect()
+    }
+}
+
+impl<'a> FromIterator<&'a Arc<str>> for Roles {
+    fn from_iter<I: IntoIterator<Item = &'a Arc<str>>>(roles: I) -> Roles {
+        roles.into_iter().cloned().collect()
+    }
+}
+
+impl<'a> FromIterator<&'a String> for Roles {
+    fn from_iter<I: IntoIterator<Item = &'a String>>(roles: I) -> Roles {
+        roles
+            .into_iter()
+            .map(|role| Arc::from(role.as_str()))
+            .collect()
+    }
+}
+
+impl FromIterator<Arc<str>> for Roles {
+    fn from_iter<I: IntoIterator<Item = Arc<str>>>(roles: I) -> Roles {
+        let mut roles: Vec<Arc<str>> = roles.into_iter().collect();
+        roles.sort_unstable();
+        roles.dedup();
+        roles.shrink_to_fit();
+        Roles(roles)
+    }
+}
+
 /// A framework.
 pub(super) struct Framework {
     pub(super) name: String,
-    pub(super) roles: BTreeSet<String>,
-    pub(super) suppressed: BTreeSet<String>,
+    pub(super) roles: Roles,
+    /// Those of the roles in which it wants no offers.
+    pub(super) suppressed: Roles,
     pub(super) capabilities: Capabilities,
     /// Whether it may get offers at all.
     pub(super) active: bool,
@@ -103,7 +158,8 @@ impl Framework {
     ) -> Result<Framework, AllocatorError> {
         let capabilities = Capabilities::of(info);
         let roles = roles_of(info, capabilities);
-        for role in roles.iter().chain(&options.suppressed_roles) {
+        let suppressed: Roles = options.suppressed_roles.iter().collect();
+        for role in roles.iter().chain(suppressed.iter()) {
             mesos::roles::validate(role)?;
         }
         let mut min_allocatable = BTreeMap::new();
@@ -119,7 +175,7 @@ impl Framework {
         }
         Ok(Framework {
             name: info.name.clone(),
-            suppressed: &options.suppressed_roles & &roles,
+            suppressed: suppressed.among(&roles),
             roles,
             capabilities,
             active: false,
@@ -131,6 +187,11 @@ impl Framework {
         })
     }
 
+    /// Whether it has a minimum of its own in any role.
+    pub(super) fn has_minimum(&self) -> bool {
+        !self.min_allocatable.is_empty()
+    }
+
     /// Whether it wants offers in a role now.
     pub(super) fn wants_offers(&self, role: &str) -> bool {
         self.active && self.roles.contains(role) && !self.suppressed.contains(role)
@@ -138,10 +199,10 @@ impl Framework {
 }
 
 /// The roles of a framework: `roles` with MULTI_ROLE, else the one `role`, by default `*`.
-fn roles_of(info: &proto::FrameworkInfo, capabilities: Capabilities) -> BTreeSet<String> {
+fn roles_of(info: &proto::FrameworkInfo, capabilities: Capabilities) -> Roles {
     if capabilities.multi_role {
-        info.roles.iter().cloned().collect()
+        info.roles.iter().collect()
     } else {
-        BTreeSet::from([info.role().to_owned()])
+        Roles::from_iter([Arc::from(info.role())])
     }
 }

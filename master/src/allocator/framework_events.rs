@@ -1,13 +1,14 @@
 //! Facts about frameworks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use mesos::proto;
 use mesos::resources::{ResourceQuantities, Resources};
 
 use super::agent_events::check_used;
 use super::core::Allocator;
-use super::framework::{Demand, Framework, FrameworkOptions};
+use super::framework::{Demand, Framework, FrameworkOptions, Roles};
 use super::role_tree::Role;
 use super::slots::Key;
 use super::{AgentId, AllocatorError, FrameworkId};
@@ -36,10 +37,12 @@ impl Allocator {
         framework.registered = registered;
         self.next_registered = self.next_registered.saturating_add(1);
         let roles = framework.roles.clone();
+        self.own_minimums += usize::from(framework.has_minimum());
         let key = self.frameworks.insert(id.clone(), framework);
-        for role in &roles {
+        for role in roles.iter() {
             self.track_in_role(key, role, registered);
         }
+        self.share_paths(key);
         self.charge_known_agents(key, &id, used);
         if active {
             self.set_active(key, true);
@@ -67,7 +70,9 @@ impl Allocator {
         let mut agents = self.unclaimed.remove(id).unwrap_or_default();
         agents.extend(used.keys().filter_map(|agent| self.agents.key(agent)));
         for agent in agents {
-            let unclaimed = self.agents.get_mut(agent).and_then(|agent| agent.claim(id));
+            let revocable = &mut self.revocable;
+            let known = self.agents.get_mut(agent);
+            let unclaimed = known.and_then(|known| known.change(revocable, |a| a.claim(id)));
             let used = self.agents.id(agent).and_then(|id| used.get(id));
             if let Some(held) = unclaimed.as_ref().or(used) {
                 self.give_used(agent, key, held);
@@ -95,7 +100,9 @@ impl Allocator {
         for role in self.role_keys(&roles) {
             self.untrack_in_role(key, role);
         }
-        self.frameworks.remove(key);
+        if let Some((_, framework)) = self.frameworks.remove(key) {
+            self.own_minimums -= usize::from(framework.has_minimum());
+        }
         Ok(())
     }
 
@@ -143,13 +150,16 @@ impl Allocator {
         updated.agents = std::mem::take(&mut framework.agents);
         updated.demand = framework.demand.take();
         let old = std::mem::replace(framework, updated);
+        self.own_minimums += usize::from(framework.has_minimum());
+        self.own_minimums -= usize::from(old.has_minimum());
         let (roles, suppressed) = (framework.roles.clone(), framework.suppressed.clone());
         let joined = self.next_registered;
         self.next_registered = joined.saturating_add(1);
-        for role in &roles - &old.roles {
-            self.track_in_role(key, &role, joined);
+        for role in roles.without(&old.roles).iter() {
+            self.track_in_role(key, role, joined);
         }
-        for role in self.role_keys(&(&old.roles - &roles)) {
+        self.share_paths(key);
+        for role in self.role_keys(&old.roles.without(&roles)) {
             self.filters.remove(key, role);
             if let Some(node) = self.roles.get_mut(role) {
                 node.frameworks.set_active(key, false);
@@ -157,7 +167,7 @@ impl Allocator {
             self.describe_role(role);
             self.untrack_in_role(key, role);
         }
-        for role in self.role_keys(&(&(&old.suppressed - &suppressed) & &roles)) {
+        for role in self.role_keys(&old.suppressed.without(&suppressed).among(&roles)) {
             self.filters.remove(key, role);
         }
         self.remove_inverse_filters(key);
@@ -180,7 +190,7 @@ impl Allocator {
         let key = self.framework_key(id)?;
         if let Some(framework) = self.frameworks.get_mut(key) {
             let roles = chosen(roles, framework);
-            framework.suppressed.extend(roles);
+            framework.suppressed = framework.suppressed.with(&roles);
         }
         self.refresh_activity(key);
         Ok(())
@@ -201,7 +211,7 @@ impl Allocator {
             return Err(AllocatorError::UnknownFramework(id.clone()));
         };
         let roles = chosen(roles, framework);
-        framework.suppressed.retain(|role| !roles.contains(role));
+        framework.suppressed = framework.suppressed.without(&roles);
         for role in self.role_keys(&roles) {
             self.filters.remove(key, role);
             self.note_eager(key, role);
@@ -279,17 +289,31 @@ impl Allocator {
         }
     }
 
-    fn role_keys(&self, roles: &BTreeSet<String>) -> Vec<Key<Role>> {
+    fn role_keys(&self, roles: &Roles) -> Vec<Key<Role>> {
         roles
             .iter()
             .filter_map(|role| self.roles.key(role))
             .collect()
     }
 
+    /// Lets a framework have the names of its roles in common with the roles.
+    fn share_paths(&mut self, key: Key<Framework>) {
+        let Some(framework) = self.frameworks.get_mut(key) else {
+            return;
+        };
+        let roles = &self.roles;
+        let path = |role: &Arc<str>| {
+            let known = roles.key(role).and_then(|key| roles.get(key));
+            known.map_or_else(|| role.clone(), |known| known.path.clone())
+        };
+        framework.roles = framework.roles.iter().map(path).collect();
+        framework.suppressed = framework.suppressed.iter().map(path).collect();
+    }
+
     /// Forgets everything that a framework refused.
     fn remove_filters(&mut self, key: Key<Framework>) {
         let roles = self.frameworks.get(key).into_iter();
-        let roles = roles.flat_map(|framework| &framework.roles);
+        let roles = roles.flat_map(|framework| framework.roles.iter());
         for role in roles.filter_map(|role| self.roles.key(role)) {
             self.filters.remove(key, role);
         }
@@ -336,10 +360,10 @@ impl Allocator {
 }
 
 /// The roles that a call means: those of the framework among the named ones, or all.
-fn chosen(roles: &BTreeSet<String>, framework: &Framework) -> BTreeSet<String> {
+fn chosen(roles: &BTreeSet<String>, framework: &Framework) -> Roles {
     if roles.is_empty() {
         framework.roles.clone()
     } else {
-        roles & &framework.roles
+        roles.iter().collect::<Roles>().among(&framework.roles)
     }
 }

@@ -10,7 +10,7 @@ use mesos::proto;
 use proto::allocator::InverseOfferStatus;
 
 use super::agent::Agent;
-use super::core::Allocator;
+use super::core::{Allocator, Candidates};
 use super::filters::refusal;
 use super::framework::Framework;
 use super::slots::{Key, KeyMap};
@@ -139,23 +139,22 @@ impl Allocator {
     /// asked already or do not want to be.
     pub(super) fn inverse_offers(
         &mut self,
-        candidates: impl Fn(Key<Agent>) -> bool,
+        candidates: &Candidates,
         now: Duration,
     ) -> Vec<InverseOffer> {
+        let asked: Vec<Key<Agent>> = match candidates {
+            Candidates::All => self.maintained.iter().copied().collect(),
+            Candidates::Some(agents) => agents.intersection(&self.maintained).copied().collect(),
+        };
         let mut offers = Vec::new();
-        for key in self
-            .maintained
-            .iter()
-            .copied()
-            .filter(|key| candidates(*key))
-        {
+        for key in asked {
             let Some(id) = self.agents.id(key).cloned() else {
                 continue;
             };
             let Some(agent) = self.agents.get_mut(key) else {
                 continue;
             };
-            let holders: Vec<FrameworkId> = agent.held().keys().cloned().collect();
+            let holders: Vec<FrameworkId> = agent.holders();
             let Some(maintenance) = &mut agent.maintenance else {
                 continue;
             };

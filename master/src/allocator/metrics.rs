@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesos::resources::Scalar;
 
 use super::core::Allocator;
+use super::policy::Basis;
 use super::quota::Quota;
 
 /// Names of resources whose amounts in the whole cluster are shown.
@@ -35,7 +36,7 @@ impl Allocator {
             let held: Scalar = self
                 .agents
                 .iter()
-                .filter_map(|(_, _, agent)| agent.held_total().get_scalar(name))
+                .map(|(_, _, agent)| agent.held_amount(name))
                 .sum();
             let prefix = format!("allocator/mesos/resources/{name}");
             metrics.insert(format!("{prefix}/total"), self.total.get(name).to_f64());
@@ -44,13 +45,13 @@ impl Allocator {
     }
 
     fn role_metrics(&self, metrics: &mut BTreeMap<String, f64>) {
-        let shows_shares = self.options.role_sorter.shows_shares();
+        let shows_shares = self.options.role_sorter.basis() == Basis::DominantShare;
         for (key, role) in self.roles.iter() {
             let path = &role.path;
             let quota = |name: &str, what: &str| {
                 format!("allocator/mesos/quota/roles/{path}/resources/{name}/{what}")
             };
-            let consumed = &role.reserved + &role.allocated;
+            let consumed = &role.reserved() + role.allocated();
             for (name, amount) in consumed.iter() {
                 metrics.insert(quota(name.as_str(), "consumed"), amount.to_f64());
             }

@@ -57,7 +57,7 @@ pub use framework::FrameworkOptions;
 pub use maintenance::{InverseOffer, InverseOfferStatuses};
 pub use mesos::ids::{AgentId, FrameworkId};
 pub use options::Options;
-pub use policy::{Client, Drc, Drf, Fifo, Random, Rank, SortPolicy, UnknownPolicy, policy};
+pub use policy::{Basis, Client, Drc, Drf, Fifo, Random, Rank, SortPolicy, UnknownPolicy, policy};
 pub use quota::Quota;
 pub use sanity::Inconsistency;
 pub use survey::Survey;

@@ -50,25 +50,33 @@ impl Client<'_> {
     }
 
     fn dominant(&self, amounts: &ResourceQuantities) -> f64 {
-        amounts
-            .iter()
-            .map(|(name, amount)| {
-                let capacity = self.capacity_of(name);
-                if capacity.is_positive() {
-                    amount.to_f64() / capacity.to_f64()
-                } else {
-                    0.0
-                }
-            })
+        let fractions = amounts.iter();
+        fractions
+            .map(|(name, amount)| Client::fraction(name, amount, self.capacity))
             .fold(0.0, f64::max)
     }
 
-    fn capacity_of(&self, wanted: &Name) -> Scalar {
+    /// What the client holds of the resource that its dominant share is of; none if it holds
+    /// nothing that counts.
+    pub(super) fn dominant_amount(&self) -> Option<(&Name, Scalar)> {
+        let (mut largest, mut dominant) = (0.0, None);
+        for (name, amount) in self.held.iter() {
+            let fraction = Client::fraction(name, amount, self.capacity);
+            if fraction > largest {
+                (largest, dominant) = (fraction, Some((name, amount)));
+            }
+        }
+        dominant
+    }
+
+    /// Which fraction of a capacity an amount is; nothing of what there is not.
+    pub(super) fn fraction(name: &Name, amount: Scalar, capacity: &ResourceQuantities) -> f64 {
         // Comparing names is cheaper than comparing their texts.
-        let mut entries = self.capacity.iter();
-        entries
-            .find(|(name, _)| *name == wanted)
-            .map_or(Scalar::ZERO, |(_, amount)| amount)
+        let found = capacity.iter().find(|(other, _)| *other == name);
+        match found {
+            Some((_, capacity)) if capacity.is_positive() => amount.to_f64() / capacity.to_f64(),
+            _ => 0.0,
+        }
     }
 }
 
@@ -98,6 +106,20 @@ impl Ord for Rank {
     }
 }
 
+/// What the rank of a client depends on beside the client, which decides what an agent that comes
+/// or goes costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// On nothing: not on [`Client::capacity`], nor on what follows from it.
+    Client,
+    /// The key is [`Client::dominant_share`] divided by [`Client::weight`], and the tie does not
+    /// depend on the capacity. The shares of roles are shown in
+    /// `allocator/mesos/roles/<role>/shares/dominant`.
+    DominantShare,
+    /// On anything. Whenever the capacity changes all ranks are computed again.
+    Cluster,
+}
+
 /// Orders roles, or the frameworks of a role.
 ///
 /// The rank must follow from the client alone: the allocator asks again only when one of its
@@ -106,16 +128,15 @@ pub trait SortPolicy: Debug + Send + Sync {
     /// The rank of a client among its siblings.
     fn rank(&self, client: &Client<'_>) -> Rank;
 
+    /// What the rank depends on. Another answer than the default saves time.
+    fn basis(&self) -> Basis {
+        Basis::Cluster
+    }
+
     /// Whether the order is drawn by lot for each agent anew, rather than by ascending rank. The
     /// `key` of a rank is then how many lots the client has: a client with twice as many lots as
     /// its sibling comes first twice as often. Clients without a positive, finite key come last.
     fn draws_lots(&self) -> bool {
-        false
-    }
-
-    /// Whether the dominant shares of roles are what it orders them by, so that they are shown as
-    /// `allocator/mesos/roles/<role>/shares/dominant`.
-    fn shows_shares(&self) -> bool {
         false
     }
 }
@@ -133,8 +154,8 @@ impl SortPolicy for Drf {
         }
     }
 
-    fn shows_shares(&self) -> bool {
-        true
+    fn basis(&self) -> Basis {
+        Basis::DominantShare
     }
 }
 
@@ -148,6 +169,10 @@ impl SortPolicy for Random {
             key: client.weight,
             tie: 0,
         }
+    }
+
+    fn basis(&self) -> Basis {
+        Basis::Client
     }
 
     fn draws_lots(&self) -> bool {
@@ -165,6 +190,10 @@ impl SortPolicy for Fifo {
             key: 0.0,
             tie: client.registered,
         }
+    }
+
+    fn basis(&self) -> Basis {
+        Basis::Client
     }
 }
 

@@ -1,6 +1,7 @@
 //! Quota of roles, and what it leaves for others.
 
-use mesos::resources::{ResourceLimits, ResourceQuantities};
+use mesos::resources::{Name, ResourceLimits, ResourceQuantities, Scalar};
+use smallvec::SmallVec;
 
 /// How much a role is guaranteed, and how much it may have at most.
 ///
@@ -22,6 +23,40 @@ impl Quota {
     }
 }
 
+/// A sum that parts can be taken out of again: other than [`ResourceQuantities`] it does not stop at
+/// the largest amount.
+#[derive(Debug, Default)]
+pub(super) struct Sum(SmallVec<[(Name, i128); 4]>);
+
+impl Sum {
+    pub(super) fn add(&mut self, amounts: &ResourceQuantities) {
+        for (name, amount) in amounts.iter() {
+            match self.0.iter_mut().find(|(mine, _)| mine == name) {
+                Some((_, sum)) => *sum += i128::from(amount.millis()),
+                None => self.0.push((name.clone(), amount.millis().into())),
+            }
+        }
+    }
+
+    /// Takes away what was added before.
+    pub(super) fn subtract(&mut self, amounts: &ResourceQuantities) {
+        for (name, amount) in amounts.iter() {
+            if let Some((_, sum)) = self.0.iter_mut().find(|(mine, _)| mine == name) {
+                *sum -= i128::from(amount.millis());
+            }
+        }
+        self.0.retain(|(_, sum)| *sum != 0);
+    }
+
+    pub(super) fn amounts(&self) -> ResourceQuantities {
+        let amounts = self.0.iter().map(|(name, sum)| {
+            let millis = i64::try_from(*sum).unwrap_or(i64::MAX);
+            (name.clone(), Scalar::from_millis(millis))
+        });
+        amounts.collect()
+    }
+}
+
 /// The quota of a role, and what was left of it at the end of the last run, or is left in the
 /// present one.
 ///
@@ -33,6 +68,8 @@ pub(super) struct QuotaAccount {
     pub(super) unsatisfied: ResourceQuantities,
     /// What may be consumed still.
     pub(super) rest: ResourceLimits,
+    /// Whether the quota, or what was consumed of it, has changed since the last run began.
+    pub(super) changed: bool,
 }
 
 impl QuotaAccount {

@@ -162,7 +162,9 @@ impl Allocator {
         let Some(agent) = self.agents.get_mut(key) else {
             return;
         };
-        agent.take_unclaimed(framework, resources);
+        agent.change(&mut self.revocable, |agent| {
+            agent.take_unclaimed(framework, resources);
+        });
         if !agent.unclaimed().contains_key(framework)
             && let Some(agents) = self.unclaimed.get_mut(framework)
         {
@@ -186,7 +188,7 @@ impl Allocator {
         let subscribed = self
             .frameworks
             .get(framework)
-            .is_some_and(|framework| framework.roles.contains(&**path));
+            .is_some_and(|framework| framework.roles.contains(path));
         let role: Option<Key<Role>> = self.roles.key(path).filter(|_| subscribed);
         let refusal = offer_refusal(filters, self.options.allocation_interval);
         if let (Some(role), Some(refusal)) = (role, refusal) {

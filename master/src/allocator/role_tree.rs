@@ -8,8 +8,8 @@ use mesos::roles;
 
 use super::framework::Framework;
 use super::policy::SortPolicy;
-use super::quota::{Quota, QuotaAccount};
-use super::slots::{Key, KeyMap, Slots};
+use super::quota::{Quota, QuotaAccount, Sum};
+use super::slots::{Key, Slots};
 use super::sorter::Sorter;
 
 /// A role, for as long as frameworks, reservations, quota, a weight or roles below it need it.
@@ -17,20 +17,27 @@ pub(super) struct Role {
     pub(super) path: Arc<str>,
     /// The role above; none for the root only.
     pub(super) parent: Option<Key<Role>>,
-    children: usize,
+    children: u32,
     /// None for the default quota.
     pub(super) quota: Option<Box<QuotaAccount>>,
     pub(super) weight: f64,
     /// The frameworks that are subscribed to the role or hold something in it.
     pub(super) frameworks: Sorter<Framework>,
-    /// On how many agents a framework holds anything in the role, ports and the like included.
-    pub(super) holders: KeyMap<Key<Framework>, usize>,
-    /// Reserved amounts of the subtree, whether in use or not.
-    pub(super) reserved: ResourceQuantities,
-    /// What the subtree holds of reservations and otherwise, offered or allocated.
-    pub(super) held: Holdings,
-    /// Unreserved, non-revocable amounts of the subtree that are in use.
-    pub(super) allocated: ResourceQuantities,
+    /// None if nothing is reserved. Most roles have no reservations.
+    reservations: Option<Box<Reservations>>,
+    /// What the subtree holds, offered or allocated, that is neither reserved nor revocable.
+    unreserved: ResourceQuantities,
+    /// The part of `unreserved` that is in use.
+    allocated: ResourceQuantities,
+}
+
+/// Reserved amounts of a subtree of roles.
+#[derive(Clone, Default)]
+struct Reservations {
+    /// Whether in use or not.
+    all: ResourceQuantities,
+    /// What is offered or allocated.
+    held: ResourceQuantities,
 }
 
 /// Amounts that quota distinguishes. Revocable ones are in neither part.
@@ -68,33 +75,52 @@ impl Role {
             quota: None,
             weight: 1.0,
             frameworks: Sorter::flat(policy),
-            holders: KeyMap::default(),
-            reserved: ResourceQuantities::new(),
-            held: Holdings::default(),
+            reservations: None,
+            unreserved: ResourceQuantities::new(),
             allocated: ResourceQuantities::new(),
         }
     }
 
-    /// Notes whether a framework held anything on an agent before a change, and after it.
-    pub(super) fn count_holder(&mut self, framework: Key<Framework>, before: bool, after: bool) {
-        match (before, after) {
-            (false, true) => *self.holders.entry(framework).or_default() += 1,
-            (true, false) => {
-                if let Some(agents) = self.holders.get_mut(&framework) {
-                    *agents -= 1;
-                    if *agents == 0 {
-                        self.holders.remove(&framework);
-                    }
-                }
-            }
-            _ => {}
+    /// Reserved amounts of the subtree, whether in use or not.
+    pub(super) fn reserved(&self) -> ResourceQuantities {
+        let reservations = self.reservations.as_ref();
+        reservations.map_or_else(ResourceQuantities::new, |all| all.all.clone())
+    }
+
+    /// What the subtree holds of reservations and otherwise, offered or allocated.
+    pub(super) fn held(&self) -> Holdings {
+        let reservations = self.reservations.as_ref();
+        Holdings {
+            reserved: reservations.map_or_else(ResourceQuantities::new, |all| all.held.clone()),
+            unreserved: self.unreserved.clone(),
         }
+    }
+
+    /// Reserved amounts of the subtree that nobody holds.
+    pub(super) fn free_reservations(&self) -> ResourceQuantities {
+        let reservations = self.reservations.as_ref();
+        reservations.map_or_else(ResourceQuantities::new, |all| &all.all - &all.held)
+    }
+
+    /// Unreserved, non-revocable amounts of the subtree that are in use.
+    pub(super) fn allocated(&self) -> &ResourceQuantities {
+        &self.allocated
+    }
+
+    fn change_reservations(&mut self, change: impl FnOnce(&mut Reservations)) {
+        let mut reservations = self.reservations.take().unwrap_or_default();
+        change(&mut reservations);
+        let is_empty = reservations.all.is_empty() && reservations.held.is_empty();
+        self.reservations = (!is_empty).then_some(reservations);
     }
 
     fn is_needed(&self) -> bool {
         self.children > 0
             || self.frameworks.len() > 0
-            || !self.reserved.is_empty()
+            || self
+                .reservations
+                .as_ref()
+                .is_some_and(|reservations| !reservations.all.is_empty())
             || self.quota.is_some()
             || self.weight != 1.0
     }
@@ -107,7 +133,10 @@ impl Role {
 
     /// What counts against quota: reservations, and what is held beside them.
     pub(super) fn consumed(&self) -> ResourceQuantities {
-        &self.reserved + &self.held.unreserved
+        match &self.reservations {
+            Some(reservations) => &reservations.all + &self.unreserved,
+            None => self.unreserved.clone(),
+        }
     }
 }
 
@@ -115,7 +144,11 @@ impl Role {
 pub(super) struct RoleTree {
     roles: Slots<Arc<str>, Role>,
     root: Key<Role>,
-    with_quota: BTreeSet<Key<Role>>,
+    /// Roles with quota of which more or less is consumed than when the last run began.
+    changed: Vec<Key<Role>>,
+    /// Roles that have less than they are guaranteed, and the sum of what they lack.
+    lacking: BTreeSet<Key<Role>>,
+    lacked: Sum,
     /// How the frameworks of a role are ordered.
     policy: Arc<dyn SortPolicy>,
 }
@@ -128,7 +161,9 @@ impl RoleTree {
         RoleTree {
             roles,
             root,
-            with_quota: BTreeSet::new(),
+            changed: Vec::new(),
+            lacking: BTreeSet::new(),
+            lacked: Sum::default(),
             policy,
         }
     }
@@ -142,21 +177,82 @@ impl RoleTree {
         let Some(role) = self.roles.get_mut(key) else {
             return;
         };
-        if quota.is_default() {
-            role.quota = None;
-            self.with_quota.remove(&key);
-        } else {
-            role.quota = Some(Box::new(QuotaAccount {
+        let account = (!quota.is_default()).then(|| {
+            Box::new(QuotaAccount {
                 quota,
                 ..QuotaAccount::default()
-            }));
-            self.with_quota.insert(key);
+            })
+        });
+        let old = std::mem::replace(&mut role.quota, account);
+        if let Some(old) = old {
+            self.lacked.subtract(&old.unsatisfied);
+            self.lacking.remove(&key);
+        }
+        self.note_consumption(key);
+    }
+
+    /// Notes that a role may have consumed more or less of its quota than before.
+    fn note_consumption(&mut self, key: Key<Role>) {
+        let role = self.roles.get_mut(key);
+        let account = role.and_then(|role| role.quota.as_mut());
+        if let Some(account) = account.filter(|account| !account.changed) {
+            account.changed = true;
+            self.changed.push(key);
         }
     }
 
-    /// The roles that have quota.
-    pub(super) fn with_quota(&self) -> Vec<Key<Role>> {
-        self.with_quota.iter().copied().collect()
+    /// Brings the accounts of quota up to date for a run. Returns the roles of which more is left
+    /// than there was.
+    pub(super) fn begin_quota(&mut self) -> Vec<Key<Role>> {
+        let changed = std::mem::take(&mut self.changed);
+        let mut more = Vec::new();
+        for key in changed {
+            let Some(role) = self.roles.get_mut(key) else {
+                continue;
+            };
+            let consumed = role.consumed();
+            let Some(account) = role.quota.as_mut().filter(|account| account.changed) else {
+                continue;
+            };
+            account.changed = false;
+            if self.change_account(key, |account| account.begin(&consumed)) == Some(true) {
+                more.push(key);
+            }
+        }
+        more
+    }
+
+    /// Counts what a role was handed out in a run.
+    pub(super) fn consume_quota(&mut self, key: Key<Role>, amounts: &ResourceQuantities) {
+        self.change_account(key, |account| account.consume(amounts));
+    }
+
+    /// Changes what is left of the quota of a role, and the sum of what roles lack.
+    fn change_account<R>(
+        &mut self,
+        key: Key<Role>,
+        change: impl FnOnce(&mut QuotaAccount) -> R,
+    ) -> Option<R> {
+        let account = self.roles.get_mut(key)?.quota.as_mut()?;
+        self.lacked.subtract(&account.unsatisfied);
+        let result = change(account);
+        self.lacked.add(&account.unsatisfied);
+        if account.unsatisfied.is_empty() {
+            self.lacking.remove(&key);
+        } else {
+            self.lacking.insert(key);
+        }
+        Some(result)
+    }
+
+    /// The roles that have less than they are guaranteed.
+    pub(super) fn lacking(&self) -> &BTreeSet<Key<Role>> {
+        &self.lacking
+    }
+
+    /// The sum of what roles have less than they are guaranteed.
+    pub(super) fn lacked(&self) -> ResourceQuantities {
+        self.lacked.amounts()
     }
 
     pub(super) fn key(&self, path: &str) -> Option<Key<Role>> {
@@ -220,23 +316,28 @@ impl RoleTree {
 
     fn change_upwards(&mut self, key: Key<Role>, change: impl Fn(&mut Role)) {
         let mut next = Some(key);
-        while let Some(role) = next.and_then(|key| self.roles.get_mut(key)) {
+        while let Some((key, role)) = next.and_then(|key| Some((key, self.roles.get_mut(key)?))) {
             change(role);
             next = role.parent;
+            self.note_consumption(key);
         }
     }
 
     pub(super) fn hold(&mut self, key: Key<Role>, holdings: &Holdings) {
         self.change_upwards(key, |role| {
-            role.held.reserved += &holdings.reserved;
-            role.held.unreserved += &holdings.unreserved;
+            if !holdings.reserved.is_empty() {
+                role.change_reservations(|all| all.held += &holdings.reserved);
+            }
+            role.unreserved += &holdings.unreserved;
         });
     }
 
     pub(super) fn release(&mut self, key: Key<Role>, holdings: &Holdings) {
         self.change_upwards(key, |role| {
-            role.held.reserved -= &holdings.reserved;
-            role.held.unreserved -= &holdings.unreserved;
+            if !holdings.reserved.is_empty() {
+                role.change_reservations(|all| all.held -= &holdings.reserved);
+            }
+            role.unreserved -= &holdings.unreserved;
         });
     }
 
@@ -246,7 +347,8 @@ impl RoleTree {
             {
                 let key = self.get_or_insert(role);
                 self.change_upwards(key, |role| {
-                    role.reserved.increase(resource.name().clone(), amount);
+                    let name = resource.name();
+                    role.change_reservations(|all| all.all.increase(name.clone(), amount));
                 });
             }
         }
@@ -259,7 +361,8 @@ impl RoleTree {
             };
             if let Some(amount) = resource.as_scalar() {
                 self.change_upwards(key, |role| {
-                    role.reserved.decrease(resource.name().as_str(), amount);
+                    let name = resource.name().as_str();
+                    role.change_reservations(|all| all.all.decrease(name, amount));
                 });
                 self.remove_if_unneeded(key);
             }

@@ -16,6 +16,9 @@ use super::role_tree::Role;
 use super::slots::{Key, KeyMap};
 use super::visit::{Stage, Visit};
 
+/// Up to so many roles that lack what they are guaranteed are put in order without the others.
+const LACKING_FEW: usize = 16;
+
 /// What is handed out, by framework and role.
 type HandedOut = KeyMap<(Key<Framework>, Key<Role>), Vec<(Key<Agent>, Resources)>>;
 
@@ -90,34 +93,23 @@ impl Allocator {
         self.news.margin = run.headroom.margin().cloned();
         if matches!(candidates, Candidates::All) {
             self.news.clear();
+            self.tidy_news();
         }
         if batch {
             self.filters.seen();
         }
-        self.tidy_news();
         Round {
             offers: self.allocations(run.handed_out),
-            inverse_offers: self.inverse_offers(|agent| candidates.contains(agent), now),
+            inverse_offers: self.inverse_offers(&candidates, now),
         }
     }
 
     /// Brings the accounts of quota up to date, and finds out what is to be held back.
     fn begin_quota(&mut self) -> Headroom {
-        let mut required = ResourceQuantities::new();
-        for key in self.roles.with_quota() {
-            let Some(role) = self.roles.get_mut(key) else {
-                continue;
-            };
-            let consumed = role.consumed();
-            let Some(account) = &mut role.quota else {
-                continue;
-            };
-            let more = account.begin(&consumed);
-            required += &account.unsatisfied;
-            if more {
-                self.note_eager_role(key);
-            }
+        for role in self.roles.begin_quota() {
+            self.note_eager_role(role);
         }
+        let required = self.roles.lacked();
         if required.is_empty() {
             return Headroom::default();
         }
@@ -131,12 +123,9 @@ impl Allocator {
             available -= held;
         }
         if let Some(root) = self.roles.root() {
-            available -= &(&root.reserved - &root.held.reserved);
+            available -= &root.free_reservations();
         }
-        for (_, _, agent) in self.agents.iter().filter(|(_, _, a)| a.has_revocable()) {
-            let revocable = agent.available().iter().filter(|r| r.is_revocable());
-            available -= &ResourceQuantities::of_scalars(revocable);
-        }
+        available -= &self.revocable.amounts();
         available
     }
 
@@ -238,16 +227,14 @@ impl Allocator {
 
     /// The first stage: roles get what they are guaranteed.
     fn offer_guarantees(&mut self, turns: &mut [Turn], run: &mut Run) {
-        let mut unsatisfied = self.roles.with_quota();
-        unsatisfied.retain(|key| {
-            let account = self.roles.get(*key).and_then(|role| role.quota.as_ref());
-            account.is_some_and(|account| !account.unsatisfied.is_empty())
-        });
-        if unsatisfied.is_empty() {
+        if self.roles.lacking().is_empty() {
             return;
         }
         self.sort_turns(turns, mix(run.number, 1));
         for turn in turns {
+            if self.roles.lacking().is_empty() {
+                return;
+            }
             self.take_turn(turn, Stage::Guarantees, run);
         }
     }
@@ -311,11 +298,29 @@ impl Allocator {
 
     /// Offers what is left of an agent, role by role and framework by framework in order.
     fn offer_to_all(&mut self, visit: &mut Visit, run: &mut Run) {
+        let policy = &self.options.role_sorter;
+        let few = self.roles.lacking().len() <= LACKING_FEW && !policy.draws_lots();
+        if visit.stage == Stage::Guarantees && few {
+            self.offer_to_lacking(visit, run);
+            return;
+        }
         let seed = self.draw_seed(visit, run, None);
         let mut roles = self.role_sorter.begin(&self.capacity, seed);
-        while let Some(role) = self.role_sorter.next(&mut roles) {
-            let agent = self.agents.get(visit.agent);
-            if agent.is_none_or(|agent| agent.available().is_empty()) {
+        let mut wanted = self.is_wanted(visit, run);
+        while wanted && let Some(role) = self.role_sorter.next(&mut roles, &self.capacity) {
+            if self.may_have_something(visit, role, &run.headroom)
+                && self.offer_role(visit, role, run)
+            {
+                wanted = self.is_wanted(visit, run);
+            }
+        }
+    }
+
+    /// Offers what is left of an agent to the few roles that have less than they are guaranteed.
+    fn offer_to_lacking(&mut self, visit: &mut Visit, run: &mut Run) {
+        let roles = self.roles.lacking().iter().copied();
+        for role in self.role_sorter.in_order(roles, &self.capacity) {
+            if !self.is_wanted(visit, run) {
                 return;
             }
             if self.may_have_something(visit, role, &run.headroom) {
@@ -324,30 +329,39 @@ impl Allocator {
         }
     }
 
-    fn offer_role(&mut self, visit: &mut Visit, role: Key<Role>, run: &mut Run) {
+    /// Whether anyone may be offered what is left of an agent in this stage.
+    fn is_wanted(&self, visit: &mut Visit, run: &Run) -> bool {
+        (visit.stage == Stage::FairShare || !self.roles.lacking().is_empty())
+            && self.is_worth_offering(visit, &run.headroom)
+    }
+
+    /// Offers what is left of an agent to the frameworks of a role. Returns whether anyone was handed
+    /// anything.
+    fn offer_role(&mut self, visit: &mut Visit, role: Key<Role>, run: &mut Run) -> bool {
         let seed = self.draw_seed(visit, run, Some(role));
         let Some(node) = self.roles.get_mut(role) else {
-            return;
+            return false;
         };
         let mut walk = node.frameworks.begin(&self.capacity, seed);
-        let mut bundle = None;
+        let (mut bundle, mut handed_out) = (None, false);
         while let Some(framework) = self
             .roles
-            .get(role)
-            .and_then(|node| node.frameworks.next(&mut walk))
+            .get_mut(role)
+            .and_then(|node| node.frameworks.next(&mut walk, &self.capacity))
         {
             if bundle.is_none() {
                 bundle = self.bundle(visit, role, &run.headroom);
             }
             let Some(current) = &bundle else {
-                return;
+                break;
             };
             if let Some(offer) = self.offer(visit.agent, role, framework, current) {
                 let offer = offer.into_owned();
                 self.hand_out(visit, role, framework, offer, &current.guaranteed, run);
-                bundle = None;
+                (bundle, handed_out) = (None, true);
             }
         }
+        handed_out
     }
 
     /// Offers what is left of an agent to one framework in one role.
@@ -377,15 +391,14 @@ impl Allocator {
         guaranteed: &ResourceQuantities,
         run: &mut Run,
     ) {
-        let Some(node) = self.roles.get_mut(role) else {
+        let Some(node) = self.roles.get(role) else {
             return;
         };
         let amounts = ResourceQuantities::of_scalars(offer.iter().filter(|r| counts_for_quota(r)));
-        if let Some(account) = &mut node.quota {
-            account.consume(&amounts);
-        }
+        let path = node.path.clone();
+        self.roles.consume_quota(role, &amounts);
         run.headroom.consume(&amounts, guaranteed);
-        offer.allocate(node.path.clone());
+        offer.allocate(path);
         self.give(visit.agent, framework, role, &offer);
         self.note_granted(framework, &offer);
         if let Some(agent) = self.agents.get_mut(visit.agent) {

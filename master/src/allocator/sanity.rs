@@ -6,9 +6,10 @@ use mesos::resources::{ResourceQuantities, Resources};
 use thiserror::Error;
 
 use super::FrameworkId;
-use super::agent::Agent;
+use super::agent::{Agent, Holding};
 use super::core::Allocator;
 use super::framework::Framework;
+use super::quota::Sum;
 use super::role_tree::{Holdings, Role};
 use super::slots::Key;
 
@@ -28,6 +29,7 @@ pub struct Inconsistency {
 #[derive(Default)]
 struct Expected {
     total: ResourceQuantities,
+    revocable: Sum,
     roles: BTreeMap<Key<Role>, Amounts>,
     /// Amounts, and on how many agents anything is held.
     frameworks: BTreeMap<(Key<Role>, Key<Framework>), (ResourceQuantities, usize)>,
@@ -74,38 +76,44 @@ impl Allocator {
             &self.total,
             &expected.total,
         )?;
+        expect(
+            || "available and revocable".into(),
+            &self.revocable.amounts(),
+            &expected.revocable.amounts(),
+        )?;
         for (key, role) in self.roles.iter() {
             self.check_role(key, role, &expected)?;
         }
+        self.check_guarantees()?;
         self.check_frameworks(&expected)?;
         self.check_indexes()?;
         self.check_filters()
     }
 
     fn check_agent(&self, id: &str, agent: &Agent) -> Result<(), Inconsistency> {
-        let sum: Resources = agent.held().values().map(Box::as_ref).sum();
-        expect(|| format!("held on {id}"), agent.held_total(), &sum)?;
         let available = agent.expected_available();
         expect(
             || format!("available of {id}"),
             agent.available(),
             &available,
         )?;
-        let held = agent.in_use().iter().all(|(framework, in_use)| {
-            let held = agent.held_by(framework);
-            held.is_some_and(|held| held.contains(in_use))
-        });
+        let mut holdings = agent.holdings().iter();
+        let held = holdings
+            .all(|holding| !holding.held.is_empty() && holding.held.contains(&holding.in_use()));
         expect(|| format!("what is in use of {id} is held"), &held, &true)
     }
 
     fn add_agent_accounts(&self, agent: &Agent, expected: &mut Expected) {
         expected.total += &agent.total().quantities();
+        agent.count_revocable(&mut expected.revocable);
         for (path, reserved) in agent.total().reservations() {
             for key in self.upwards(&path) {
                 expected.roles.entry(key).or_default().reserved += &reserved.quantities();
             }
         }
-        for (path, held) in agent.held_total().allocations() {
+        let holdings = agent.holdings().iter();
+        let held: Resources = holdings.map(|holding| &holding.held).sum();
+        for (path, held) in held.allocations() {
             if let Some(key) = self.roles.key(&path) {
                 expected.roles.entry(key).or_default().own += &held.quantities();
             }
@@ -116,14 +124,20 @@ impl Allocator {
                 role.held.unreserved += &holdings.unreserved;
             }
         }
-        let in_use: Resources = agent.in_use().values().map(Box::as_ref).sum();
+        let holdings = agent.holdings().iter();
+        let in_use: Resources = holdings.map(|holding| holding.in_use().into_owned()).sum();
         for (path, allocated) in in_use.allocations() {
             for key in self.upwards(&path) {
                 let role = expected.roles.entry(key).or_default();
                 role.allocated += &Holdings::of(&allocated).unreserved;
             }
         }
-        for (id, held) in agent.held() {
+        for Holding {
+            framework: id,
+            held,
+            ..
+        } in agent.holdings()
+        {
             for (path, held) in held.allocations() {
                 if let (Some(role), Some(framework)) =
                     (self.roles.key(&path), self.frameworks.key(id))
@@ -152,17 +166,17 @@ impl Allocator {
         let wanted = expected.roles.get(&key).unwrap_or(&none);
         expect(
             || format!("held in role '{path}'"),
-            &role.held,
+            &role.held(),
             &wanted.held,
         )?;
         expect(
             || format!("reserved for role '{path}'"),
-            &role.reserved,
+            &role.reserved(),
             &wanted.reserved,
         )?;
         expect(
             || format!("allocated in role '{path}'"),
-            &role.allocated,
+            role.allocated(),
             &wanted.allocated,
         )?;
         let sorted = self.role_sorter.contains(key);
@@ -177,16 +191,31 @@ impl Allocator {
         Ok(())
     }
 
+    /// The sum of what roles lack agrees with the roles.
+    fn check_guarantees(&self) -> Result<(), Inconsistency> {
+        let (mut lacking, mut lacked) = (BTreeSet::new(), Sum::default());
+        for (key, role) in self.roles.iter() {
+            let account = role.quota.as_ref().filter(|a| !a.unsatisfied.is_empty());
+            if let Some(account) = account {
+                lacking.insert(key);
+                lacked.add(&account.unsatisfied);
+            }
+        }
+        let what = || "roles with less than they are guaranteed".into();
+        expect(what, self.roles.lacking(), &lacking)?;
+        expect(what, &self.roles.lacked(), &lacked.amounts())
+    }
+
     fn check_frameworks(&self, expected: &Expected) -> Result<(), Inconsistency> {
         for (role_key, role) in self.roles.iter() {
             for (key, id, framework) in self.frameworks.iter() {
                 let account = expected.frameworks.get(&(role_key, key));
                 let (held, agents) = account.cloned().unwrap_or_default();
                 let what = || format!("framework {id} in role '{}'", role.path);
-                let holding = role.holders.get(&key).copied().unwrap_or(0);
+                let holding = role.frameworks.agents(key) as usize;
                 expect(what, &holding, &agents)?;
                 let tracked = role.frameworks.contains(key);
-                let subscribed = framework.roles.contains(&*role.path);
+                let subscribed = framework.roles.contains(&role.path);
                 expect(what, &tracked, &(subscribed || agents > 0))?;
                 if let Some(charge) = role.frameworks.held(key) {
                     expect(what, charge, &held)?;
@@ -198,6 +227,12 @@ impl Allocator {
 
     /// The lists of agents by framework agree with the agents.
     fn check_indexes(&self) -> Result<(), Inconsistency> {
+        let minimums = self.frameworks.iter().filter(|(_, _, f)| f.has_minimum());
+        expect(
+            || "frameworks with a minimum".into(),
+            &self.own_minimums,
+            &minimums.count(),
+        )?;
         let holders = |id: &FrameworkId| {
             let agents = self.agents.iter();
             let holding = agents.filter(|(_, _, agent)| agent.held_by(id).is_some());
@@ -243,7 +278,7 @@ impl Allocator {
             let alive = self.agents.get(place.agent).is_some()
                 && role
                     .zip(framework)
-                    .is_some_and(|(role, framework)| framework.roles.contains(&*role.path));
+                    .is_some_and(|(role, framework)| framework.roles.contains(&role.path));
             expect(|| format!("filter {place:?} is for someone"), &alive, &true)?;
         }
         Ok(())

@@ -7,8 +7,14 @@
 //!
 //! Changes only mark nodes. [`Sorter::begin`] brings the order up to date where something is
 //! marked, and the order stays as it is while a [`Walk`] goes through it.
+//!
+//! Every agent that comes or goes changes all shares. That need not sort anything: siblings that
+//! have the same dominant resource and the same weight stay in the same order whatever the cluster
+//! has, so they are kept as groups, and a walk compares the first ones of the groups. See
+//! [`order`].
 //! Upstream: `src/master/allocator/mesos/sorter/drf/sorter.cpp`.
 
+mod node;
 mod order;
 mod walk;
 mod wishes;
@@ -16,23 +22,27 @@ mod wishes;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use mesos::resources::ResourceQuantities;
 
 use super::lots::Lots;
-use super::policy::{Client, Drf, Rank, SortPolicy};
+use super::policy::{Client, Drf, SortPolicy};
 use super::slots::{Key, KeyMap};
+use node::{Children, Kind, Node};
 
 /// The name of the leaf of a client that has children.
 const VIRTUAL_LEAF: &str = ".";
 
-/// Up to so many nodes there is no room for more, as most roles have one framework.
-const NODES_EXACT: usize = 4;
+/// Up to so many nodes there is no room for more, and no index, as most roles have one framework.
+const NODES_FEW: usize = 4;
 
-/// The index of the root.
-const ROOT: u32 = 0;
+/// The parent of the nodes at the top, which is no node itself.
+const ROOT: u32 = u32::MAX;
+
+/// No group, or no node.
+const NONE: u32 = u32::MAX;
 
 /// When a client came that nobody wants offers for.
 const NEVER: u64 = u64::MAX;
@@ -54,109 +64,68 @@ impl Capacity {
     }
 }
 
-enum Kind<K> {
-    Internal,
-    Leaf { client: Key<K>, active: bool },
-}
-
-struct Node<K> {
-    name: Arc<str>,
-    path: Arc<str>,
-    parent: u32,
-    kind: Kind<K>,
-    /// Internal nodes and active leaves: `sorted` ones in order, then new ones.
-    active: Vec<u32>,
-    sorted: usize,
-    /// Inactive leaves, by index.
-    inactive: Vec<u32>,
-    weight: f64,
-    /// What the subtree holds.
+/// What only a tree has.
+#[derive(Default)]
+struct Tree {
+    /// Nodes by path, without virtual leaves.
+    paths: HashMap<Arc<str>, u32>,
+    weights: HashMap<String, f64>,
+    /// What all clients hold.
     held: ResourceQuantities,
-    /// What the active leaves of the subtree want.
-    demand: Option<Box<ResourceQuantities>>,
-    /// When the first of the active leaves of the subtree came.
-    registered: u64,
-    /// How often the subtree was handed something.
-    hand_outs: u64,
-    /// The rank by which the node is sorted in its parent's list.
-    rank: Rank,
-    /// Whether the rank is out of date, or the node is not sorted yet.
-    changed: bool,
 }
 
-impl<K> Node<K> {
-    fn new(name: &str, path: Arc<str>, parent: u32, kind: Kind<K>) -> Node<K> {
-        Node {
-            name: if *name == *path {
-                path.clone()
-            } else {
-                name.into()
-            },
-            path,
-            parent,
-            kind,
-            active: Vec::new(),
-            sorted: 0,
-            inactive: Vec::new(),
-            weight: 1.0,
-            held: ResourceQuantities::new(),
-            demand: None,
-            registered: NEVER,
-            hand_outs: 0,
-            rank: Rank { key: 0.0, tie: 0 },
-            changed: false,
-        }
-    }
-
-    fn is_inactive(&self) -> bool {
-        matches!(self.kind, Kind::Leaf { active: false, .. })
-    }
-
-    fn is_virtual(&self) -> bool {
-        &*self.name == VIRTUAL_LEAF
-    }
-
-    fn has_children(&self) -> bool {
-        !(self.active.is_empty() && self.inactive.is_empty())
-    }
+/// How to find clients where they are many.
+struct Index<K> {
+    leaves: KeyMap<Key<K>, u32>,
+    /// When the active clients came.
+    registered: BTreeSet<(u64, u32)>,
 }
 
 /// Clients in order. `K` is what the keys of the clients are keys of.
 pub(super) struct Sorter<K> {
     policy: Arc<dyn SortPolicy>,
-    /// Whether `/` in the path of a client separates levels.
-    hierarchical: bool,
+    /// None if all clients compete with each other directly, whatever their paths.
+    tree: Option<Box<Tree>>,
     nodes: Vec<Node<K>>,
-    free: Vec<u32>,
-    leaves: KeyMap<Key<K>, u32>,
-    /// Nodes by path, without virtual leaves; only if hierarchical.
-    paths: HashMap<Arc<str>, u32>,
-    weights: HashMap<String, f64>,
-    /// When the active clients came, sorted; only if not hierarchical.
-    registered: Vec<(u64, u32)>,
+    /// The first free place among the nodes.
+    free: u32,
+    /// How many clients there are.
+    count: u32,
+    top: Children,
+    /// What all active clients want.
+    demand: Option<Box<ResourceQuantities>>,
+    index: Option<Box<Index<K>>>,
     /// Nodes whose `changed` mark is set; some that are gone, and some twice.
     changed: Vec<u32>,
-    /// The version of the capacity that the ranks are computed with; none asks for all of them.
-    version: Option<u64>,
+    /// The version of the capacity for which all nodes are in the right groups.
+    verified: u64,
+    /// The last version that was seen, and how many walks began since.
+    seen: u64,
+    walks: u32,
     /// The active clients and their lots, if the policy draws.
-    lots: Option<(Vec<Key<K>>, Lots)>,
+    lots: Option<Box<(Vec<Key<K>>, Lots)>>,
 }
 
 impl<K> Sorter<K> {
+    /// What a client takes.
+    #[cfg(test)]
+    pub(super) const NODE_BYTES: usize = size_of::<Node<K>>();
+
     /// Clients that compete with each other directly.
     pub(super) fn flat(policy: Arc<dyn SortPolicy>) -> Sorter<K> {
-        let root = Node::new("", "".into(), ROOT, Kind::Internal);
         Sorter {
             policy,
-            hierarchical: false,
-            nodes: vec![root],
-            free: Vec::new(),
-            leaves: KeyMap::default(),
-            paths: HashMap::new(),
-            weights: HashMap::new(),
-            registered: Vec::new(),
+            tree: None,
+            nodes: Vec::new(),
+            free: NONE,
+            count: 0,
+            top: Children::default(),
+            demand: None,
+            index: None,
             changed: Vec::new(),
-            version: None,
+            verified: 0,
+            seen: 0,
+            walks: 0,
             lots: None,
         }
     }
@@ -164,17 +133,17 @@ impl<K> Sorter<K> {
     /// Clients that form a tree by the components of their paths.
     pub(super) fn hierarchical(policy: Arc<dyn SortPolicy>) -> Sorter<K> {
         Sorter {
-            hierarchical: true,
+            tree: Some(Box::default()),
             ..Sorter::flat(policy)
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.leaves.len()
+        self.count as usize
     }
 
     pub(super) fn contains(&self, client: Key<K>) -> bool {
-        self.leaves.contains_key(&client)
+        self.find(client).is_some()
     }
 
     /// What a client holds, without the clients below it.
@@ -182,9 +151,9 @@ impl<K> Sorter<K> {
         self.leaf(client).map(|leaf| &leaf.held)
     }
 
-    /// What all clients hold.
+    /// What all clients hold; only of a tree.
     pub(super) fn held_by_all(&self) -> Option<&ResourceQuantities> {
-        self.node(ROOT).map(|root| &root.held)
+        self.tree.as_ref().map(|tree| &tree.held)
     }
 
     /// The dominant share of a client, without the clients below it, divided by its weight.
@@ -193,13 +162,16 @@ impl<K> Sorter<K> {
             .map_or(0.0, |leaf| Drf.rank(&client_of(leaf, capacity)).key)
     }
 
-    /// The active clients in no particular order; only if not hierarchical.
+    /// The active clients in no particular order; not of a tree.
     pub(super) fn active(&self) -> impl Iterator<Item = Key<K>> {
-        let leaves = self.node(ROOT).into_iter().flat_map(|root| &root.active);
-        leaves.filter_map(|leaf| match self.node(*leaf)?.kind {
-            Kind::Leaf { client, .. } => Some(client),
-            Kind::Internal => None,
-        })
+        self.top
+            .active()
+            .filter_map(|leaf| self.node(leaf)?.client())
+    }
+
+    /// Whether any client is active.
+    pub(super) fn has_active(&self) -> bool {
+        self.top.has_active()
     }
 
     fn node(&self, index: u32) -> Option<&Node<K>> {
@@ -210,17 +182,78 @@ impl<K> Sorter<K> {
         self.nodes.get_mut(index as usize)
     }
 
+    fn children(&self, index: u32) -> Option<&Children> {
+        if index == ROOT {
+            return Some(&self.top);
+        }
+        match &self.node(index)?.kind {
+            Kind::Internal(children) => Some(children),
+            _ => None,
+        }
+    }
+
+    fn children_mut(&mut self, index: u32) -> Option<&mut Children> {
+        if index == ROOT {
+            return Some(&mut self.top);
+        }
+        match &mut self.node_mut(index)?.kind {
+            Kind::Internal(children) => Some(children),
+            _ => None,
+        }
+    }
+
+    /// The node of a client.
+    fn find(&self, client: Key<K>) -> Option<u32> {
+        if let Some(index) = &self.index {
+            return index.leaves.get(&client).copied();
+        }
+        let found = self.nodes.iter().position(|n| n.client() == Some(client));
+        found.and_then(|place| u32::try_from(place).ok())
+    }
+
     fn leaf(&self, client: Key<K>) -> Option<&Node<K>> {
-        self.node(*self.leaves.get(&client)?)
+        self.node(self.find(client)?)
+    }
+
+    /// Notes where a client is now.
+    fn set_place(&mut self, client: Key<K>, leaf: u32) {
+        if let Some(index) = &mut self.index {
+            index.leaves.insert(client, leaf);
+        } else if self.tree.is_some() || self.nodes.len() > NODES_FEW {
+            self.make_index();
+        }
+    }
+
+    fn make_index(&mut self) {
+        let mut index = Index {
+            leaves: KeyMap::default(),
+            registered: BTreeSet::new(),
+        };
+        for (place, node) in (0_u32..).zip(&self.nodes) {
+            if let Kind::Leaf { client, active } = node.kind {
+                index.leaves.insert(client, place);
+                if active && self.tree.is_none() {
+                    index.registered.insert((node.registered, place));
+                }
+            }
+        }
+        self.index = Some(Box::new(index));
+    }
+
+    fn node_at(&self, path: &str) -> Option<u32> {
+        self.tree.as_ref()?.paths.get(path).copied()
     }
 
     /// Sets the weight of the subtree at `path`, which need not exist yet.
     pub(super) fn set_weight(&mut self, path: &str, weight: f64) {
-        self.weights.insert(path.to_owned(), weight);
-        if let Some(&index) = self.paths.get(path) {
+        if let Some(tree) = &mut self.tree {
+            tree.weights.insert(path.to_owned(), weight);
+        }
+        if let Some(index) = self.node_at(path) {
             if let Some(node) = self.node_mut(index) {
                 node.weight = weight;
             }
+            self.lots = None;
             self.mark(index);
         }
     }
@@ -231,7 +264,7 @@ impl<K> Sorter<K> {
             return;
         }
         let mut parent = ROOT;
-        if self.hierarchical {
+        if self.tree.is_some() {
             for (end, _) in path.match_indices('/') {
                 let prefix = path.get(..end).unwrap_or(path);
                 parent = self.internal_node(prefix, parent);
@@ -241,209 +274,164 @@ impl<K> Sorter<K> {
             client,
             active: false,
         };
-        let mut leaf = if let Some(&existing) = self.paths.get(path) {
-            let path = format!("{path}/{VIRTUAL_LEAF}").into();
-            Node::new(VIRTUAL_LEAF, path, existing, kind)
-        } else {
-            Node::new(self.name_of(path), path.clone(), parent, kind)
+        let mut leaf = match self.node_at(path) {
+            Some(existing) => Node::virtual_leaf(path, existing, kind),
+            None => Node::new(path.clone(), self.name_start(path), parent, kind),
         };
         leaf.registered = registered;
         let leaf = self.attach(leaf);
-        self.leaves.insert(client, leaf);
+        self.count += 1;
+        self.set_place(client, leaf);
     }
 
-    fn name_of<'a>(&self, path: &'a str) -> &'a str {
-        match path.rsplit_once('/') {
-            Some((_, name)) if self.hierarchical => name,
-            _ => path,
-        }
+    fn name_start(&self, path: &str) -> usize {
+        let last = path.rfind('/').filter(|_| self.tree.is_some());
+        last.map_or(0, |slash| slash + 1)
     }
 
     /// The node at `path`, made if it is not there; a client there moves to a virtual leaf.
     fn internal_node(&mut self, path: &str, parent: u32) -> u32 {
-        let Some(&index) = self.paths.get(path) else {
-            let node = Node::new(self.name_of(path), path.into(), parent, Kind::Internal);
+        let children = || Kind::Internal(Box::default());
+        let Some(index) = self.node_at(path) else {
+            let node = Node::new(path.into(), self.name_start(path), parent, children());
             return self.attach(node);
         };
-        let Some(node) = self.node(index) else {
+        let Some(Kind::Leaf { client, active }) = self.node(index).map(|node| &node.kind) else {
             return index;
         };
-        if let Kind::Leaf { client, active } = node.kind {
-            self.unlist(index);
-            let virtual_path = format!("{path}/{VIRTUAL_LEAF}").into();
-            let kind = Kind::Leaf { client, active };
-            let mut leaf = Node::new(VIRTUAL_LEAF, virtual_path, index, kind);
-            if let Some(node) = self.node_mut(index) {
-                node.kind = Kind::Internal;
-                leaf.held.clone_from(&node.held);
-                leaf.demand.clone_from(&node.demand);
-                leaf.registered = node.registered;
-                leaf.hand_outs = node.hand_outs;
-                if !active {
-                    (node.demand, node.registered) = (None, NEVER);
-                }
+        let (client, active) = (*client, *active);
+        self.unlist(index);
+        let mut leaf = Node::virtual_leaf(path, index, Kind::Leaf { client, active });
+        if let Some(node) = self.node_mut(index) {
+            node.kind = children();
+            leaf.held.clone_from(&node.held);
+            leaf.demand.clone_from(&node.demand);
+            leaf.registered = node.registered;
+            leaf.hand_outs = node.hand_outs;
+            leaf.agents = std::mem::take(&mut node.agents);
+            if !active {
+                (node.demand, node.registered) = (None, NEVER);
             }
-            self.list(index);
-            let leaf = self.attach(leaf);
-            self.leaves.insert(client, leaf);
         }
+        self.list(index);
+        let leaf = self.attach(leaf);
+        self.set_place(client, leaf);
         index
     }
 
     /// Stores a node and lists it with its parent.
     fn attach(&mut self, mut node: Node<K>) -> u32 {
-        if !node.is_virtual() {
-            node.weight = self.weights.get(&*node.path).copied().unwrap_or(1.0);
+        let mut path = None;
+        if let Some(tree) = self.tree.as_ref().filter(|_| !node.is_virtual()) {
+            node.weight = tree.weights.get(&*node.path).copied().unwrap_or(1.0);
+            path = Some(node.path.clone());
         }
-        let path = (self.hierarchical && !node.is_virtual()).then(|| node.path.clone());
-        let index = match self.free.pop() {
-            Some(index) => {
-                if let Some(slot) = self.node_mut(index) {
-                    *slot = node;
-                }
-                index
+        let free = self.free;
+        let index = match self.node_mut(free) {
+            Some(slot) => {
+                let old = std::mem::replace(slot, node);
+                self.free = match old.kind {
+                    Kind::Free(next) => next,
+                    _ => NONE,
+                };
+                free
             }
             None => {
-                if self.nodes.len() < NODES_EXACT {
+                if self.nodes.len() < NODES_FEW {
                     self.nodes.reserve_exact(1);
                 }
                 self.nodes.push(node);
                 // The allocator's keys are 32 bits wide as well.
-                u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX)
+                u32::try_from(self.nodes.len() - 1).unwrap_or(NONE)
             }
         };
-        if let Some(path) = path {
-            self.paths.insert(path, index);
+        if let Some((tree, path)) = self.tree.as_mut().zip(path) {
+            tree.paths.insert(path, index);
         }
         self.list(index);
         index
     }
 
-    /// Lists a node with its parent according to its kind.
-    fn list(&mut self, index: u32) {
-        let Some(node) = self.node(index) else {
-            return;
-        };
-        let (parent, inactive) = (node.parent, node.is_inactive());
-        if let Some(parent) = self.node_mut(parent) {
-            if inactive {
-                let place = parent.inactive.partition_point(|other| *other < index);
-                parent.inactive.insert(place, index);
-            } else {
-                parent.active.push(index);
-            }
-        }
-        self.lots = None;
-        self.mark(index);
-    }
-
-    fn unlist(&mut self, index: u32) {
-        let Some(node) = self.node(index) else {
-            return;
-        };
-        let (parent, inactive) = (node.parent, node.is_inactive());
-        self.lots = None;
-        if !inactive {
-            self.remove_active(parent, index);
-        } else if let Some(parent) = self.node_mut(parent)
-            && let Ok(place) = parent.inactive.binary_search(&index)
-        {
-            parent.inactive.remove(place);
-        }
-    }
-
-    /// Notes that the rank of a node, and hence those of its ancestors, are out of date.
-    fn mark(&mut self, mut index: u32) {
-        while index != ROOT {
-            let Some(node) = self.node_mut(index) else {
-                return;
-            };
-            let parent = node.parent;
-            if !node.changed {
-                node.changed = true;
-                self.changed.push(index);
-            }
-            index = parent;
-        }
-    }
-
     /// Removes a client with what it holds. Does nothing if it is not there.
     pub(super) fn remove(&mut self, client: Key<K>) {
         self.set_active(client, false);
-        let Some(leaf) = self.leaves.remove(&client) else {
+        let Some(leaf) = self.find(client) else {
             return;
         };
+        self.count -= 1;
+        if let Some(index) = &mut self.index {
+            index.leaves.remove(&client);
+        }
         let held = self
             .node_mut(leaf)
             .map(|node| std::mem::take(&mut node.held))
             .unwrap_or_default();
         let mut index = leaf;
-        while index != ROOT {
-            let Some(node) = self.node(index) else {
-                return;
-            };
-            let parent = node.parent;
-            if index == leaf || !node.has_children() {
+        while let Some(parent) = self.node(index).map(|node| node.parent) {
+            if index != leaf
+                && let Some(node) = self.node_mut(index)
+            {
+                node.held -= &held;
+            }
+            if self.children(index).is_none_or(Children::is_empty) {
                 self.detach(index);
             } else {
                 self.collapse(index);
                 self.mark(index);
             }
-            if let Some(parent) = self.node_mut(parent) {
-                parent.held -= &held;
-            }
             index = parent;
+        }
+        if let Some(tree) = &mut self.tree {
+            tree.held -= &held;
         }
     }
 
     fn detach(&mut self, index: u32) {
         self.unlist(index);
-        if let Some(node) = self.node_mut(index) {
-            node.changed = false;
-            let path = (!node.is_virtual()).then(|| node.path.clone());
-            if let Some(path) = path {
-                self.paths.remove(&path);
-            }
-            self.free.push(index);
+        let free = self.free;
+        let Some(node) = self.node_mut(index) else {
+            return;
+        };
+        node.changed = false;
+        node.kind = Kind::Free(free);
+        let path = (!node.is_virtual()).then(|| node.path.clone());
+        self.free = index;
+        if let Some((tree, path)) = self.tree.as_mut().zip(path) {
+            tree.paths.remove(&path);
         }
     }
 
     /// Turns a node whose only child is its virtual leaf back into a leaf.
     fn collapse(&mut self, index: u32) {
-        let Some(node) = self.node(index) else {
+        let Some(only) = self.children(index).and_then(Children::only) else {
             return;
         };
-        let (([only], []) | ([], [only])) = (node.active.as_slice(), node.inactive.as_slice())
-        else {
-            return;
-        };
-        let only = *only;
         let Some(child) = self.node(only).filter(|child| child.is_virtual()) else {
             return;
         };
         let Kind::Leaf { client, active } = child.kind else {
             return;
         };
-        let (registered, demand) = (child.registered, child.demand.clone());
+        let (registered, demand, agents) = (child.registered, child.demand.clone(), child.agents);
         self.detach(only);
         self.unlist(index);
         if let Some(node) = self.node_mut(index) {
             node.kind = Kind::Leaf { client, active };
-            (node.registered, node.demand) = (registered, demand);
+            (node.registered, node.demand, node.agents) = (registered, demand, agents);
         }
-        self.leaves.insert(client, index);
+        self.set_place(client, index);
         self.list(index);
     }
 
     /// Includes a client in the order, or leaves it out. What it holds counts in any case.
     pub(super) fn set_active(&mut self, client: Key<K>, wanted: bool) {
-        let Some(&index) = self.leaves.get(&client) else {
+        let Some(index) = self.find(client) else {
             return;
         };
-        let Some(node) = self.node(index) else {
-            return;
-        };
-        if matches!(node.kind, Kind::Leaf { active, .. } if active == wanted) {
+        if self
+            .node(index)
+            .is_none_or(|node| node.is_active() == wanted)
+        {
             return;
         }
         self.unlist(index);
@@ -459,15 +447,12 @@ impl<K> Sorter<K> {
 
     /// Charges a client for what it was handed.
     pub(super) fn hand_out(&mut self, client: Key<K>, amounts: &ResourceQuantities) {
-        self.change(client, |node| {
-            node.held += amounts;
-            node.hand_outs += 1;
-        });
+        self.change(client, 1, |held| *held += amounts);
     }
 
     /// Discharges a client of what it returned.
     pub(super) fn take_back(&mut self, client: Key<K>, amounts: &ResourceQuantities) {
-        self.change(client, |node| node.held -= amounts);
+        self.change(client, 0, |held| *held -= amounts);
     }
 
     /// Changes what a client is charged for, without a new hand-out.
@@ -477,25 +462,43 @@ impl<K> Sorter<K> {
         before: &ResourceQuantities,
         after: &ResourceQuantities,
     ) {
-        self.change(client, |node| {
-            node.held -= before;
-            node.held += after;
+        self.change(client, 0, |held| {
+            *held -= before;
+            *held += after;
         });
     }
 
-    fn change(&mut self, client: Key<K>, change: impl Fn(&mut Node<K>)) {
-        let Some(&leaf) = self.leaves.get(&client) else {
+    fn change(&mut self, client: Key<K>, hand_outs: u64, change: impl Fn(&mut ResourceQuantities)) {
+        let Some(leaf) = self.find(client) else {
             return;
         };
         let mut index = leaf;
         while let Some(node) = self.node_mut(index) {
-            change(node);
-            if index == ROOT {
-                break;
-            }
+            change(&mut node.held);
+            node.hand_outs += hand_outs;
             index = node.parent;
         }
+        if let Some(tree) = &mut self.tree {
+            change(&mut tree.held);
+        }
         self.mark(leaf);
+    }
+
+    /// Notes whether a client held anything on an agent before a change, and after it.
+    pub(super) fn count_agent(&mut self, client: Key<K>, before: bool, after: bool) {
+        let leaf = self.find(client);
+        if let Some(node) = leaf.and_then(|leaf| self.node_mut(leaf)) {
+            match (before, after) {
+                (false, true) => node.agents += 1,
+                (true, false) => node.agents -= 1,
+                _ => {}
+            }
+        }
+    }
+
+    /// On how many agents a client holds anything.
+    pub(super) fn agents(&self, client: Key<K>) -> u32 {
+        self.leaf(client).map_or(0, |leaf| leaf.agents)
     }
 }
 

@@ -189,6 +189,38 @@ impl Allocator {
         found.is_some_and(|(agent, role)| has_something(visit, agent, role, headroom))
     }
 
+    /// Whether any framework may be offered something of what is left of an agent, as far as the
+    /// least goes that is worth an offer, and in the second stage the headroom.
+    pub(super) fn is_worth_offering(&self, visit: &mut Visit, headroom: &Headroom) -> bool {
+        let Some(agent) = self.agents.get(visit.agent) else {
+            return false;
+        };
+        let minimums = &self.options.min_allocatable_resources;
+        let available = agent.available();
+        if self.own_minimums > 0 {
+            return !available.is_empty();
+        }
+        if !is_enough(available, minimums) {
+            return false;
+        }
+        let Some(margin) = headroom
+            .margin()
+            .filter(|_| visit.stage == Stage::FairShare)
+        else {
+            return true;
+        };
+        let counted =
+            ResourceQuantities::of_scalars(available.iter().filter(|r| counts_for_quota(r)));
+        if margin.contains(&counted) {
+            return true;
+        }
+        visit.limited = true;
+        let mut most = available.quantities();
+        most -= &(&counted - margin);
+        minimums.iter().any(|minimum| most.contains(minimum))
+            || minimums.is_empty() && !most.is_empty()
+    }
+
     /// What a role is guaranteed of the resources that it may use, with everything that goes along
     /// with it; none if nothing of it is guaranteed.
     fn guaranteed_part(

@@ -151,7 +151,6 @@ impl AllocatorProcess {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use libprocess::{Runtime, RuntimeConfig};
 

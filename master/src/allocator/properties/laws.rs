@@ -216,9 +216,12 @@ fn check_explanations(world: &World) {
             let agent = &reference.agents[&on_agent.agent];
             assert!(!on_agent.reasons.is_empty(), "{}", what());
             let mut reasons = on_agent.reasons.iter();
-            // A shared volume is offered again in the next run.
-            let may_follow =
-                !expected.is_empty() || agent.available().iter().any(|r| r.is_shared());
+            // A shared volume is offered again in the next run; and where resources of one name
+            // compete for a limit, the next run may draw others.
+            let available = agent.available();
+            let may_follow = !expected.is_empty()
+                || available.iter().any(|r| r.is_shared())
+                || available.names().len() < available.len();
             let is_offerable = reasons.any(|reason| matches!(reason, Reason::Offerable { .. }));
             assert!(may_follow || !is_offerable, "{}", what());
             let has_filter = reference.filters.iter().any(|filter| {

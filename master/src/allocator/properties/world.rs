@@ -505,9 +505,15 @@ impl World {
             let expected = &r.agents[id];
             assert_eq!(*agent.total(), expected.total, "total of {id}");
             assert_eq!(*agent.available(), expected.available(), "{id}");
-            let held = unboxed(agent.held());
+            let holdings = agent.holdings().iter();
+            let held = holdings.map(|holding| (holding.framework.clone(), holding.held.clone()));
+            let held: BTreeMap<FrameworkId, Resources> = held.collect();
             assert_eq!(held, expected.held, "held on {id}");
-            let in_use = unboxed(agent.in_use());
+            let in_use = agent.holdings().iter().filter_map(|holding| {
+                let in_use = holding.in_use().into_owned();
+                (!in_use.is_empty()).then(|| (holding.framework.clone(), in_use))
+            });
+            let in_use: BTreeMap<FrameworkId, Resources> = in_use.collect();
             assert_eq!(in_use, expected.in_use, "in use on {id}");
             let is_candidate = a.candidates.contains(key);
             let expected = r.all_are_candidates || r.candidates.contains(id);
@@ -529,12 +535,6 @@ impl World {
 #[track_caller]
 fn same(result: Result<(), AllocatorError>, expected: Answer) {
     assert_eq!(result.is_ok(), expected.is_ok(), "{result:?}, {expected:?}");
-}
-
-fn unboxed(accounts: &BTreeMap<FrameworkId, Box<Resources>>) -> BTreeMap<FrameworkId, Resources> {
-    let accounts = accounts.iter();
-    let unboxed = accounts.map(|(id, resources)| (id.clone(), (**resources).clone()));
-    unboxed.collect()
 }
 
 /// What is in use of a new agent, by frameworks that may or may not be known.

@@ -227,12 +227,14 @@ impl Reference {
         }
     }
 
-    /// The roles that have frameworks, in order.
+    /// The roles that have frameworks, in order; if it is drawn, those in which anyone wants offers.
     pub(super) fn role_order(&self, moment: Moment<'_>) -> Vec<String> {
         let clients: BTreeSet<String> = self.tracked().into_keys().collect();
         let mut order = Vec::new();
         self.order_below(None, &clients, 1.0, &mut order);
         if self.role_policy == Policy::Random {
+            let wanted: BTreeSet<String> = self.wanting().into_iter().map(|(r, _)| r).collect();
+            order.retain(|(role, _)| wanted.contains(role));
             return moment.choices.draw(moment.agent, moment.stage, "", order);
         }
         order.into_iter().map(|(role, _)| role).collect()

@@ -2,18 +2,28 @@
 
 use mesos::resources::ResourceQuantities;
 
+use super::node::Children;
 use super::{NEVER, ROOT, Sorter};
 use crate::allocator::slots::Key;
 
 impl<K> Sorter<K> {
     /// When the first of the active clients came.
     pub(in crate::allocator) fn first_registered(&self) -> u64 {
-        self.registered.first().map_or(NEVER, |(first, _)| *first)
+        match &self.index {
+            Some(index) => index.registered.first().map_or(NEVER, |(first, _)| *first),
+            None => self.first_of(&self.top),
+        }
     }
 
     /// What all active clients want.
     pub(in crate::allocator) fn demand(&self) -> Option<&ResourceQuantities> {
-        self.node(ROOT).and_then(|root| root.demand.as_deref())
+        self.demand.as_deref()
+    }
+
+    /// When the first of the active children came.
+    fn first_of(&self, children: &Children) -> u64 {
+        let active = children.active().filter_map(|child| self.node(child));
+        active.map(|child| child.registered).min().unwrap_or(NEVER)
     }
 
     /// Adds what a leaf wants, and when it came, to its ancestors, or takes it away.
@@ -22,14 +32,14 @@ impl<K> Sorter<K> {
             return;
         };
         let (demand, registered) = (node.demand.clone(), node.registered);
-        if !self.hierarchical {
+        if self.tree.is_none()
+            && let Some(index) = &mut self.index
+        {
             let entry = (registered, leaf);
-            match self.registered.binary_search(&entry) {
-                Ok(place) if !active => {
-                    self.registered.remove(place);
-                }
-                Err(place) if active => self.registered.insert(place, entry),
-                _ => {}
+            if active {
+                index.registered.insert(entry);
+            } else {
+                index.registered.remove(&entry);
             }
         }
         let (before, after) = if active {
@@ -50,40 +60,36 @@ impl<K> Sorter<K> {
         if before.is_none() && after.is_none() {
             return;
         }
-        let mut index = leaf;
-        while index != ROOT
-            && let Some(parent) = self.node(index).map(|node| node.parent)
-        {
-            if let Some(node) = self.node_mut(parent) {
-                let mut demand = node.demand.take().unwrap_or_default();
-                *demand -= before.unwrap_or(&ResourceQuantities::new());
-                *demand += after.unwrap_or(&ResourceQuantities::new());
-                node.demand = (!demand.is_empty()).then_some(demand);
-            }
-            index = parent;
+        let change = |demand: &mut Option<Box<ResourceQuantities>>| {
+            let mut sum = demand.take().unwrap_or_default();
+            *sum -= before.unwrap_or(&ResourceQuantities::new());
+            *sum += after.unwrap_or(&ResourceQuantities::new());
+            *demand = (!sum.is_empty()).then_some(sum);
+        };
+        let mut above = self.node(leaf).map(|node| node.parent);
+        while let Some(node) = above.and_then(|index| self.node_mut(index)) {
+            change(&mut node.demand);
+            above = Some(node.parent);
         }
+        change(&mut self.demand);
         self.mark(leaf);
     }
 
     fn find_first_registered_above(&mut self, leaf: u32) {
-        let mut index = leaf;
-        while let Some(parent) = self.node(index).map(|node| node.parent)
-            && parent != ROOT
-            && let Some(node) = self.node(parent)
-        {
-            let children = node.active.iter().filter_map(|child| self.node(*child));
-            let first = children.map(|child| child.registered).min();
-            if let Some(node) = self.node_mut(parent) {
+        let mut above = self.node(leaf).map(|node| node.parent);
+        while let Some(index) = above.filter(|index| *index != ROOT) {
+            let first = self.children(index).map(|children| self.first_of(children));
+            above = self.node_mut(index).map(|node| {
                 node.registered = first.unwrap_or(NEVER);
-            }
-            index = parent;
+                node.parent
+            });
         }
         self.mark(leaf);
     }
 
     /// Says when the first framework of a role came.
     pub(in crate::allocator) fn set_registered(&mut self, client: Key<K>, registered: u64) {
-        let Some(&index) = self.leaves.get(&client) else {
+        let Some(index) = self.find(client) else {
             return;
         };
         let Some(node) = self.node_mut(index).filter(|n| n.registered != registered) else {
@@ -99,7 +105,7 @@ impl<K> Sorter<K> {
         client: Key<K>,
         demand: Option<&ResourceQuantities>,
     ) {
-        let Some(&index) = self.leaves.get(&client) else {
+        let Some(index) = self.find(client) else {
             return;
         };
         let Some(node) = self.node_mut(index) else {
@@ -111,7 +117,7 @@ impl<K> Sorter<K> {
         }
         let after = demand.cloned().map(Box::new);
         let before = std::mem::replace(&mut node.demand, after);
-        if node.is_inactive() {
+        if !node.is_active() {
             self.mark(index);
         } else {
             self.change_demand_above(index, before.as_deref(), demand);

@@ -19,6 +19,7 @@ use mesos::proto;
 use mesos::resources::{Reservation, Resources};
 use proto::framework_info::capability::Type as Capability;
 
+use super::sorter::Sorter;
 use super::*;
 
 /// An allocator with a clock, and short names for what tests tell it. Every step ends with a
@@ -200,9 +201,16 @@ fn agent_info(id: &str) -> proto::SlaveInfo {
 /// What agents, frameworks and roles take beside resources, and beside what they point to.
 #[test]
 fn sizes_are_bounded() {
-    use super::{agent::Agent, framework::Framework, role_tree::Role};
+    use super::{agent::Agent, agent::Holding, framework::Framework, role_tree::Role};
     let resources = size_of::<Resources>();
-    assert!(size_of::<Agent>() - 3 * resources <= 512);
-    assert!(size_of::<Framework>() <= 256);
-    assert!(size_of::<Role>() <= 1_024);
+    let sizes = [
+        ("agent", size_of::<Agent>() - 2 * resources, 320),
+        ("holding", size_of::<Holding>() - resources, 24),
+        ("framework", size_of::<Framework>(), 192),
+        ("role", size_of::<Role>(), 512),
+        ("node", Sorter::<Role>::NODE_BYTES, 256),
+    ];
+    for (what, size, limit) in sizes {
+        assert!(size <= limit, "{what}: {size}");
+    }
 }
