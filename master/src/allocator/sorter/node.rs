@@ -52,23 +52,26 @@ impl Children {
     }
 
     /// The group of a measure, made if there is none.
-    pub(super) fn group(&mut self, measure: &Measure) -> u32 {
-        let same = |group: &Group| group.measure == *measure;
-        let free = |group: &Group| group.members.is_empty();
-        let found = self.groups.iter().position(same);
-        let place = found.or_else(|| self.groups.iter().position(free));
-        let place = place.unwrap_or_else(|| {
+    pub(super) fn group(&mut self, measure: Measure) -> u32 {
+        let found = self.groups.iter().position(|g| g.measure == measure);
+        let place = found.unwrap_or_else(|| {
             self.groups.reserve_exact(1);
             self.groups.push(Group {
-                measure: measure.clone(),
+                measure,
                 members: Vec::new(),
             });
             self.groups.len() - 1
         });
-        if let Some(group) = self.groups.get_mut(place).filter(|_| found.is_none()) {
-            group.measure = measure.clone();
-        }
         u32::try_from(place).unwrap_or(NONE)
+    }
+
+    /// Forgets the last groups, as far as they have no members.
+    pub(super) fn forget_empty_groups(&mut self) {
+        while self
+            .groups
+            .pop_if(|group| group.members.is_empty())
+            .is_some()
+        {}
     }
 
     pub(super) fn members(&self, group: u32) -> &[u32] {

@@ -122,7 +122,7 @@ impl<K> Sorter<K> {
         };
         let (parent, changed) = (node.parent, node.standing != standing);
         let group = self.children_mut(parent);
-        let group = group.map_or(NONE, |children| children.group(&measure));
+        let group = group.map_or(NONE, |children| children.group(measure));
         if changed {
             self.lots = None;
         }
@@ -175,6 +175,7 @@ impl<K> Sorter<K> {
         if let Some(group) = children.groups.get_mut(group as usize) {
             if group.members.get(place) == Some(&index) {
                 group.members.remove(place);
+                children.forget_empty_groups();
             }
         } else if let Some(place) = children.new.iter().rposition(|child| *child == index) {
             children.new.remove(place);
@@ -215,6 +216,7 @@ impl<K> Sorter<K> {
         }
         if let Some(children) = self.children_mut(parent) {
             children.groups = groups;
+            children.forget_empty_groups();
         }
         let mut moved = Vec::with_capacity(siblings.len());
         for index in siblings {

@@ -199,7 +199,8 @@ fn sorted(held: impl Fn(u64) -> (i64, i64)) -> (Arc<Counting>, Sorter<()>, Capac
         let (cpus, mem) = held(index);
         sorter.hand_out(key, &amounts(cpus, mem));
     }
-    order(&mut sorter, &capacity);
+    let expected = full_order(&sorter, &capacity, ROOT);
+    assert_eq!(order(&mut sorter, &capacity), expected);
     (policy, sorter, capacity)
 }
 
