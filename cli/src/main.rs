@@ -21,6 +21,8 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use args::Command;
+#[cfg(feature = "mimalloc")]
+use libprocess_malloc as _;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();

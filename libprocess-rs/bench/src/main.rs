@@ -20,15 +20,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use libprocess::{Runtime, RuntimeConfig};
+#[cfg(feature = "mimalloc")]
+use libprocess_malloc as _;
 
 use report::Report;
 
 /// What `--quick` scales everything down to.
 const QUICK_SCALE: f64 = 0.001;
-
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Benchmark = fn(&Options, &mut Report) -> anyhow::Result<()>;
 
