@@ -116,7 +116,7 @@ fn change(
         .request(ctx, |core, request, fx| {
             core.on_maintain(operation, request, fx)
         })
-        .map_err(|error| api::bad_request(error.to_string()).into())
+        .map_err(|error| api::bad_request(error.to_string()))
 }
 
 /// Answers a call of the operator API about maintenance; none for other calls.
