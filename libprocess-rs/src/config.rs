@@ -78,6 +78,10 @@ pub struct RuntimeConfig {
     pub metrics: MetricsConfig,
     /// What `/logging/toggle` changes; without it the route answers 400 to changes.
     pub logging: Option<Arc<dyn LoggingControl>>,
+    /// Whether `/profiler/start` may profile the process; default false.
+    pub enable_profiler: bool,
+    /// Whether there is `/memory-profiler`; default false.
+    pub memory_profiling: bool,
     /// Rules that refuse requests; the first one that does answers. Default none.
     pub firewall: Vec<Arc<dyn FirewallRule>>,
     /// The authentication realm of the built-in endpoints that only show something; default none.
@@ -139,6 +143,8 @@ impl Default for RuntimeConfig {
             transport: Arc::new(TcpTransport::default()),
             metrics: MetricsConfig::default(),
             logging: None,
+            enable_profiler: false,
+            memory_profiling: false,
             firewall: Vec::new(),
             readonly_realm: None,
             readwrite_realm: None,
@@ -239,6 +245,9 @@ impl RuntimeConfig {
             "REQUIRE_PEER_ADDRESS_IP_MATCH" => {
                 self.require_peer_address_ip_match = parse_bool(value)?;
             }
+            // Any other value is a no, as upstream.
+            "ENABLE_PROFILER" => self.enable_profiler = value == "1",
+            "MEMORY_PROFILING" => self.memory_profiling = parse_bool(value)?,
             "METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT" => {
                 const RATE: &str = "nothing or <number of requests>/<duration>, such as 2/1secs";
                 self.metrics.rate = match value {
@@ -286,6 +295,8 @@ mod tests {
             ("LIBPROCESS_ADVERTISE_PORT", "80"),
             ("LIBPROCESS_REQUIRE_PEER_ADDRESS_IP_MATCH", "1"),
             ("LIBPROCESS_NUM_WORKER_THREADS", "2000"),
+            ("LIBPROCESS_ENABLE_PROFILER", "1"),
+            ("LIBPROCESS_MEMORY_PROFILING", "true"),
             ("LIBPROCESS_UNKNOWN", "x"),
             ("MESOS_IP", "x"),
         ])
@@ -297,6 +308,18 @@ mod tests {
         assert_eq!(config.advertise_port, Some(80));
         assert!(config.require_peer_address_ip_match);
         assert_eq!(config.workers, default_workers());
+        assert!(config.enable_profiler && config.memory_profiling);
+    }
+
+    #[test]
+    fn the_profiler_is_enabled_by_1_alone() {
+        let check = |value: &str, expected: bool| {
+            let config = from(&[("LIBPROCESS_ENABLE_PROFILER", value)]).unwrap();
+            assert_eq!(config.enable_profiler, expected, "{value}");
+        };
+        check("1", true);
+        check("0", false);
+        check("true", false);
     }
 
     #[test]
@@ -339,6 +362,11 @@ mod tests {
             "2",
             "LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT='2' is not valid: \
              expected nothing or <number of requests>/<duration>, such as 2/1secs",
+        );
+        check(
+            "LIBPROCESS_MEMORY_PROFILING",
+            "on",
+            "LIBPROCESS_MEMORY_PROFILING='on' is not valid: expected true, 1, false or 0",
         );
         check(
             "LIBPROCESS_REQUIRE_PEER_ADDRESS_IP_MATCH",

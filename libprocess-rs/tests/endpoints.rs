@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Client, block_on, get, loopback, record, start, sync};
+use common::{Client, block_on, get, loopback, metric, record, start, sync};
 use libprocess::{
-    Clock, Context, Help, LoggingControl, Process, QueuedEvents, Response, RouteOptions,
+    Clock, Context, Help, LoggingControl, Process, QueuedEvents, Response, RouteOptions, Runtime,
     RuntimeConfig,
 };
+use prost::Message as _;
 
 /// An actor with one documented route and one without help.
 struct Documented;
@@ -85,13 +86,116 @@ fn system_stats_have_the_keys_of_the_original() {
 }
 
 #[test]
-fn there_is_no_profiler() {
+fn the_profiler_has_to_be_enabled() {
     let runtime = start(loopback());
-    for path in ["/profiler/start", "/profiler/stop"] {
+    let check = |path: &str, expected: &str| {
         let answer = get(&runtime, path);
         assert_eq!(answer.code(), 400, "{path}");
-        assert!(answer.text().starts_with("There is no profiler"));
+        assert!(answer.text().starts_with(expected), "{}", answer.text());
+    };
+    check("/profiler/start", "The profiler is not enabled");
+    check("/profiler/stop", "Profiler not running");
+}
+
+/// Wants CPU time and a name in profiles.
+#[inline(never)]
+fn busy_for_a_profile(millis: u64) -> u64 {
+    let end = std::time::Instant::now() + Duration::from_millis(millis);
+    let mut sum = 0_u64;
+    while std::time::Instant::now() < end {
+        sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(7));
     }
+    sum
+}
+
+/// The names in a profile of pprof.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Names {
+    #[prost(string, repeated, tag = "6")]
+    names: Vec<String>,
+}
+
+/// The one test that profiles: there is one profiler in a process.
+#[test]
+fn profiles_the_process() {
+    let clock = Clock::paused();
+    let runtime = start(RuntimeConfig {
+        enable_profiler: true,
+        clock: clock.clone(),
+        ..loopback()
+    });
+    let other = start(RuntimeConfig {
+        enable_profiler: true,
+        ..loopback()
+    });
+    let check = |runtime: &Runtime, path: &str, code: u16, expected: &str| {
+        let answer = get(runtime, path);
+        assert_eq!((answer.code(), answer.text().as_str()), (code, expected));
+    };
+    let profile = || {
+        let answer = get(&runtime, "/profiler/stop");
+        assert_eq!(answer.code(), 200, "{}", answer.text());
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/octet-stream")
+        );
+        let disposition = answer.header("content-disposition");
+        assert_eq!(disposition, Some("attachment; filename=perftools.out"));
+        Names::decode(&*answer.body).unwrap().names
+    };
+    check(&runtime, "/profiler/start", 200, "Profiler started.\n");
+    check(
+        &runtime,
+        "/profiler/start",
+        400,
+        "Profiler already started.\n",
+    );
+    check(
+        &other,
+        "/profiler/start",
+        400,
+        "Profiler already started.\n",
+    );
+    check(&other, "/profiler/stop", 400, "Profiler not running.\n");
+    busy_for_a_profile(200);
+    let names = profile();
+    let found = names.iter().any(|name| name.contains("busy_for_a_profile"));
+    assert!(found, "{names:?}");
+    check(&runtime, "/profiler/stop", 400, "Profiler not running.\n");
+
+    // Nobody stops the next one.
+    check(&runtime, "/profiler/start", 200, "Profiler started.\n");
+    clock.advance(Duration::from_secs(60 * 60));
+    block_on(clock.settle());
+    assert_eq!(metric(&runtime, "libprocess/profiles_expired"), 1.0);
+    assert_eq!(profile().first().map(String::as_str), Some(""));
+    check(&runtime, "/profiler/stop", 400, "Profiler not running.\n");
+}
+
+#[test]
+fn the_memory_profiler_is_there_if_configured_and_lacks_jemalloc() {
+    let runtime = start(loopback());
+    assert_eq!(get(&runtime, "/memory-profiler/state").code(), 404);
+    let runtime = start(RuntimeConfig {
+        memory_profiling: true,
+        ..loopback()
+    });
+    let check = |path: &str, expected: &str| {
+        let answer = get(&runtime, &format!("/memory-profiler/{path}"));
+        assert_eq!(answer.code(), 400, "{path}");
+        assert!(answer.text().contains(expected), "{}", answer.text());
+    };
+    for path in ["start", "start?duration=1mins", "stop", "statistics"] {
+        check(path, "does not use jemalloc");
+    }
+    for path in ["raw", "text", "graph"] {
+        check(&format!("download/{path}"), "Not yet generated");
+        check(&format!("download/{path}?id=1"), "Not yet generated");
+        check(&format!("download/{path}?id=x"), "'x' is not a number");
+    }
+    let state = get(&runtime, "/memory-profiler/state");
+    let expected = r#"{"memory_profiler":{"current_run":{"id":null},"jemalloc_detected":false,"tmp_dir":"Not yet generated"}}"#;
+    assert_eq!((state.code(), state.text().as_str()), (200, expected));
 }
 
 #[test]

@@ -242,7 +242,6 @@ impl MasterFlags {
                 "authenticate_http_readwrite",
                 self.authenticate_http_readwrite,
             ),
-            ("memory_profiling", self.memory_profiling),
         ];
         match switches.into_iter().find(|(_, on)| *on) {
             Some((name, _)) => refuse(name, "true".to_owned(), "false"),

@@ -112,6 +112,7 @@ pub fn runtime_config(flags: &MasterFlags, config: RuntimeConfig) -> RuntimeConf
         advertise_ip: flags.advertise_ip.map(IpAddr::V4).or(config.advertise_ip),
         advertise_port: flags.advertise_port.or(config.advertise_port),
         delegate: Some(MASTER_PROCESS_ID.to_owned()),
+        memory_profiling: config.memory_profiling || flags.memory_profiling,
         ..config
     }
 }

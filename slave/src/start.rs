@@ -198,6 +198,7 @@ fn launch(flags: AgentFlags, config: RuntimeConfig) -> Result<RunningAgent, Star
         advertise_ip: flags.advertise_ip.map(IpAddr::V4).or(config.advertise_ip),
         advertise_port: flags.advertise_port.or(config.advertise_port),
         delegate: Some(DELEGATE.to_owned()),
+        memory_profiling: config.memory_profiling || flags.memory_profiling,
         ..config
     })?;
     let started = (|| {

@@ -1,7 +1,10 @@
-//! The actors that every runtime has: `metrics`, `system`, `logging`, `profiler`, `help` and `__processes__`.
+//! The actors that every runtime has: `metrics`, `system`, `logging`, `profiler`, `help` and `__processes__`; and
+//! `memory-profiler` if it is configured.
 
+mod cpu_profile;
 mod help;
 mod logging;
+mod memory_profiler;
 mod processes;
 mod profiler;
 mod snapshot;
@@ -9,7 +12,7 @@ mod system;
 
 use crate::{Context, Help, Process, RouteOptions, Runtime};
 
-pub(crate) fn spawn(runtime: &Runtime) {
+pub(crate) fn spawn(runtime: &Runtime, profiling: Profiling) {
     system::add_metrics(runtime.metrics());
     start(
         runtime,
@@ -18,9 +21,29 @@ pub(crate) fn spawn(runtime: &Runtime) {
     );
     start(runtime, "system", system::SystemEndpoint);
     start(runtime, "logging", logging::LoggingEndpoint::default());
-    start(runtime, "profiler", profiler::ProfilerEndpoint);
+    let expired = runtime.metrics().counter("libprocess/profiles_expired");
+    start(
+        runtime,
+        "profiler",
+        profiler::ProfilerEndpoint::new(profiling.cpu, expired),
+    );
+    if profiling.memory {
+        start(
+            runtime,
+            "memory-profiler",
+            memory_profiler::MemoryProfilerEndpoint,
+        );
+    }
     start(runtime, "help", help::HelpEndpoint);
     start(runtime, "__processes__", processes::ProcessesEndpoint);
+}
+
+/// What of the profilers is configured.
+pub(crate) struct Profiling {
+    /// Whether the one of the CPU may be started.
+    pub(crate) cpu: bool,
+    /// Whether there are the endpoints of the one of the memory.
+    pub(crate) memory: bool,
 }
 
 fn start<P: Process>(runtime: &Runtime, id: &str, process: P) {

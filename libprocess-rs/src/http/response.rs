@@ -88,6 +88,12 @@ impl Response {
         Self::typed(status, TEXT, text.into())
     }
 
+    /// 200 with bytes of any kind.
+    pub fn bytes(body: impl Into<Bytes>) -> Self {
+        const ANY: HeaderValue = HeaderValue::from_static("application/octet-stream");
+        Self::typed(StatusCode::OK, ANY, body)
+    }
+
     /// 200 with `value` as JSON. A value that cannot be written as JSON gives 500.
     pub fn json(value: impl Serialize) -> Self {
         match serde_json::to_vec(&value) {

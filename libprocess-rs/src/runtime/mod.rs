@@ -16,9 +16,10 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::actor::{self, Actor, AddError, Context, Mailbox, Pid, Process};
+use crate::builtin::{self, Profiling};
 use crate::http::RouteTable;
 use crate::network::{BoxFuture, Tls, TlsError, serve_port};
-use crate::{Clock, MessageName, Metrics, RuntimeConfig, Upid, builtin};
+use crate::{Clock, MessageName, Metrics, RuntimeConfig, Upid};
 use workers::Workers;
 
 /// What upstream calls an OS process with libprocess in it: a set of actors behind one port.
@@ -94,10 +95,14 @@ impl Runtime {
                 return Err(error);
             }
         };
+        let profiling = Profiling {
+            cpu: config.enable_profiler,
+            memory: config.memory_profiling,
+        };
         let inner = Arc::new(Inner::new(config, workers, addresses, tls));
         inner.register();
         let runtime = Self { inner };
-        builtin::spawn(&runtime);
+        builtin::spawn(&runtime, profiling);
         serve_port(runtime.inner.clone(), listener);
         Ok(runtime)
     }

@@ -123,7 +123,6 @@ const UNSUPPORTED: &[&str] = &[
     "xfs_quota_headroom",
     "seccomp_config_dir",
     "seccomp_profile_name",
-    "memory_profiling",
     "ephemeral_ports_per_container",
     "eth0_name",
     "lo_name",
