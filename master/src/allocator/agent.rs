@@ -161,7 +161,8 @@ pub(super) struct Agent {
     unclaimed: Unclaimed,
     /// `total` without what is held, but with all shared resources.
     available: Resources,
-    /// Whether more is held than there is, so that what comes back is not all available.
+    /// Whether more is held than there is, or the same ports by several frameworks, so that what
+    /// comes back is not all available.
     overcommitted: bool,
     has_gpus: bool,
     has_revocable: bool,
@@ -485,16 +486,32 @@ impl Agent {
     fn recompute(&mut self) {
         let held = self.unavailable();
         let total = self.total.non_shared();
-        self.overcommitted = !total.contains(&held);
+        self.overcommitted = !total.contains(&held) || self.has_overlaps();
         self.available = total - held + self.total.shared();
         self.has_gpus = self.total.get_scalar("gpus").is_some();
         self.has_revocable = self.total.iter().any(Resource::is_revocable);
     }
 
     fn unavailable(&self) -> Resources {
+        self.all_held().map(unallocated_non_shared).sum()
+    }
+
+    /// Whether several frameworks hold the same ports or items of a set.
+    fn has_overlaps(&self) -> bool {
+        let mut sum = Resources::new();
+        self.all_held().any(|held| {
+            let items = held.filter(|resource| resource.as_scalar().is_none());
+            let items = unallocated_non_shared(&items);
+            let before = std::mem::take(&mut sum);
+            sum = &before + &items;
+            !(&sum - &items).contains(&before)
+        })
+    }
+
+    /// What each framework holds, whether it is known or not.
+    fn all_held(&self) -> impl Iterator<Item = &Resources> {
         let held = self.holdings.iter().map(|holding| &holding.held);
-        let unclaimed = self.unclaimed.values().map(Box::as_ref);
-        held.chain(unclaimed).map(unallocated_non_shared).sum()
+        held.chain(self.unclaimed.values().map(Box::as_ref))
     }
 
     /// What would be available if it were computed anew.

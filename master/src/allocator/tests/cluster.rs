@@ -110,6 +110,31 @@ fn used_resources_are_charged_whoever_comes_first() {
     assert_eq!(share(&env), 1.0);
 }
 
+/// An agent may claim that two frameworks use the same ports; they are free once neither does.
+#[test]
+fn ports_that_are_used_twice_come_back_once() {
+    let mut env = Env::new();
+    let ports = |text: &str| allocated(&format!("ports:[{text}]"), "a");
+    let used = [("f", "1-5"), ("g", "4-8"), ("unknown", "5-6")];
+    let used = used.map(|(framework, text)| (framework.into(), ports(text)));
+    env.framework("f", &["a"]);
+    env.framework("g", &["a"]);
+    env.tell(|a| a.suppress_offers(&"g".into(), &set(&[])));
+    env.tell(|a| {
+        let (total, info) = (parse("cpus:1;ports:[1-9]"), agent_info("agent"));
+        a.add_agent("agent".into(), &info, CAPABLE, total, used.into())
+    });
+    env.expect_run(&["f a agent cpus:1; ports:[9-9]"]);
+    let mut check = |framework: &str, returned: &str, expected: &str| {
+        env.recover(framework, "agent", &ports(returned), None);
+        env.decline("f", "agent", None);
+        env.expect_run(&[expected]);
+    };
+    check("f", "1-5", "f a agent cpus:1; ports:[1-3, 9-9]");
+    check("unknown", "5-6", "f a agent cpus:1; ports:[1-3, 9-9]");
+    check("g", "4-8", "f a agent ports:[1-9]; cpus:1");
+}
+
 #[test]
 fn removal_of_frameworks_and_agents() {
     let mut env = Env::new();
