@@ -1,27 +1,35 @@
 //! Loopback ports and a proxy that can cut connections.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
+use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// A loopback port that nobody listens on at the moment.
-///
-/// The kernel hands out ephemeral ports in turn, so another process is unlikely to get the same
-/// one before the caller has bound it.
+/// Below those that Linux gives to connections, which could take a port before a daemon binds it.
+const PORTS: Range<u16> = 15_000..32_000;
+
+/// No test of this process gets the port of another one.
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+/// A loopback port that nobody listens on, and that no other caller gets.
 ///
 /// # Panics
 /// When loopback has no free port.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("no free loopback port");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
+    (0..PORTS.len())
+        .map(|_| {
+            let next = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+            let offset = (next as usize).wrapping_add(process::id() as usize * 100);
+            PORTS.start + u16::try_from(offset % PORTS.len()).expect("there are fewer ports")
+        })
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .expect("no free loopback port")
 }
 
 /// Forwards connections to one address until it is told to partition the two sides.
