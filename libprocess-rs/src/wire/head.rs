@@ -72,29 +72,39 @@ pub(crate) fn framing_of(head: &[u8]) -> Option<Framing> {
     framing.ok().flatten()
 }
 
-/// The length of the head with which `buffer` begins if it is complete and like that of most requests: a GET without a header
-/// that says something about a body or an upgrade. Saying so takes a fraction of the time that parsing does.
+/// The length of the head with which `buffer` begins if it is complete, sound and like that of most requests: a GET without a
+/// header that says something about a body or an upgrade. Saying so takes a fraction of the time that parsing does.
 pub(crate) fn bodiless_head(buffer: &[u8]) -> Option<usize> {
     let mut end = memchr(b'\n', buffer)? + 1;
     let line = buffer.get(..end)?;
-    if !line.starts_with(b"GET ") || !line.ends_with(b" HTTP/1.1\r\n") {
+    let target = line.strip_prefix(b"GET ")?.strip_suffix(b" HTTP/1.1\r\n")?;
+    if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
         return None;
     }
-    loop {
+    for _ in 0..=MAX_HEADERS {
         let rest = buffer.get(end..)?;
         let line = rest.get(..memchr(b'\n', rest)?)?;
         end += line.len() + 1;
-        if line == b"\r" {
+        let line = line.strip_suffix(b"\r")?;
+        if line.is_empty() {
             return Some(end);
         }
-        let name = line.get(..memchr(b':', line)?)?;
-        if DECISIVE
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known))
-        {
+        let (name, value) = line.split_at_checked(memchr(b':', line)?)?;
+        let is_decisive = |known: &&[u8]| name.eq_ignore_ascii_case(known);
+        if DECISIVE.iter().any(is_decisive) || !is_token(name) || !value.iter().all(is_text) {
             return None;
         }
     }
+    None
+}
+
+fn is_token(name: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !name.is_empty() && name.iter().all(is_plain)
+}
+
+fn is_text(byte: &u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~')
 }
 
 /// Headers by which a request may have a body, or turn the connection into something else.

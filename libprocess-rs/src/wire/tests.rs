@@ -1,6 +1,7 @@
 use bytes::BytesMut;
 use proptest::prelude::*;
 
+use super::head::MAX_HEADERS;
 use super::*;
 use crate::Upid;
 use crate::fuzzing::read_messages;
@@ -354,6 +355,14 @@ fn heads_that_can_have_no_body() {
         false,
     );
     check("GET /a HTTP/1.0\r\n\r\n", false);
+    check("GET / LTTP /'\0 HTTP/1.1\r\n\r\n", false);
+    check("GET  HTTP/1.1\r\n\r\n", false);
+    check("GET /a HTTP/1.1\r\na b: c\r\n\r\n", false);
+    check("GET /a HTTP/1.1\r\na: b\0\r\n\r\n", false);
+    check("GET /a HTTP/1.1\r\na: b\n\r\n", false);
+    let headers = |count| format!("GET /a HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(count));
+    check(&headers(MAX_HEADERS), true);
+    check(&headers(MAX_HEADERS + 1), false);
     check("GET /a HTTP/1.1\n\n", false);
     check("HEAD /a HTTP/1.1\r\n\r\n", false);
     check("CONNECT a:1 HTTP/1.1\r\n\r\n", false);
