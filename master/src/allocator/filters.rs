@@ -232,6 +232,7 @@ impl FilterTable {
     pub(super) fn expire(&mut self, now: Duration) -> Vec<Place> {
         let now_nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let mut expired = Vec::new();
+        let mut fresh = None;
         while let Some(tick) = self.ends.first_entry() {
             if *tick.key() > now_nanos / TICK_NANOS {
                 break;
@@ -239,8 +240,10 @@ impl FilterTable {
             let (tick, entries) = tick.remove_entry();
             self.entries -= entries.len();
             let mut later = Vec::new();
+            let fresh = fresh.get_or_insert_with(|| self.count_fresh());
             for (agent, client) in entries {
-                let (ended, left) = self.end(agent, client, now_nanos, tick);
+                let fresh = fresh.get(&(agent, client)).copied().unwrap_or(0);
+                let (ended, left) = self.end(agent, client, now_nanos, tick, fresh);
                 expired.extend(ended);
                 later.extend((0..left).map(|_| (agent, client)));
             }
@@ -253,25 +256,30 @@ impl FilterTable {
         expired
     }
 
-    /// Removes the filters of a client on an agent whose time is over. Returns where they were,
-    /// and whether there is one left that ends in the tick.
+    /// How many filters no full run has seen yet, by agent and client.
+    fn count_fresh(&self) -> KeyMap<Entry, usize> {
+        let mut counts = KeyMap::default();
+        for (entry, _) in &self.fresh {
+            *counts.entry(*entry).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Removes the filters of a client on an agent whose time is over, but for the last `fresh`
+    /// ones. Returns where they were, and whether there is one left that ends in the tick.
     fn end(
         &mut self,
         agent: Key<Agent>,
         number: u32,
         now_nanos: u64,
         tick: u64,
+        fresh: usize,
     ) -> (Option<Place>, usize) {
         let Some(on_agent) = self.agents.get_mut(&agent) else {
             return (None, 0);
         };
         let start = on_agent.filters.partition_point(|f| f.client < number);
         let is_over = |filter: &Filter| filter.client == number && filter.until_nanos < now_nanos;
-        let fresh = self
-            .fresh
-            .iter()
-            .filter(|(e, _)| *e == (agent, number))
-            .count();
         let of_client = on_agent
             .filters
             .iter()
