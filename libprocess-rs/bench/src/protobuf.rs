@@ -13,7 +13,7 @@ use libprocess::{Context, MessageName, Process};
 use prost::Message as _;
 
 use crate::Options;
-use crate::report::Report;
+use crate::report::{Report, Unit, median};
 
 /// Total number of submessages, and what C++ does in messages per second where it is known.
 const SIZES: &[(usize, Option<f64>)] = &[
@@ -31,6 +31,9 @@ const SIZES: &[(usize, Option<f64>)] = &[
 
 /// How long each size is measured.
 const TIME: Duration = Duration::from_secs(1);
+
+/// The parts of that time. The figure is their median, for a virtual machine stands still now and then.
+const SLICE: Duration = Duration::from_millis(10);
 
 /// Messages queued at once.
 const BATCH: usize = 64;
@@ -73,10 +76,9 @@ fn tree(submessages: usize) -> Tree {
 
 struct Handling {
     body: Bytes,
-    time: Duration,
     handled: usize,
-    start: Option<Instant>,
-    done: Option<mpsc::Sender<(usize, Duration)>>,
+    slices: Slices,
+    done: Option<mpsc::Sender<f64>>,
 }
 
 impl Process for Handling {
@@ -91,10 +93,9 @@ impl Process for Handling {
 
 impl Handling {
     fn batch(&mut self, ctx: &mut Context<Self>) {
-        let start = *self.start.get_or_insert_with(Instant::now);
-        if start.elapsed() >= self.time {
+        if let Some(rate) = self.slices.rate(self.handled) {
             if let Some(done) = self.done.take() {
-                let _ = done.send((self.handled, start.elapsed()));
+                let _ = done.send(rate);
             }
             return;
         }
@@ -106,6 +107,38 @@ impl Handling {
     }
 }
 
+/// What was handled in each part of the time.
+struct Slices {
+    /// When the current part began, and what was handled before it.
+    start: Option<(Instant, usize)>,
+    left: usize,
+    rates: Vec<f64>,
+}
+
+impl Slices {
+    fn new(time: Duration) -> Self {
+        Self {
+            start: None,
+            left: (time.div_duration_f64(SLICE) as usize).max(1),
+            rates: Vec::new(),
+        }
+    }
+
+    /// How much is handled per second, once all parts are over.
+    fn rate(&mut self, handled: usize) -> Option<f64> {
+        let now = Instant::now();
+        let (start, before) = *self.start.get_or_insert((now, handled));
+        let elapsed = now - start;
+        if elapsed >= SLICE {
+            let rate = (handled - before) as f64 / elapsed.as_secs_f64();
+            self.rates.push(rate);
+            self.start = Some((now, handled));
+            self.left -= 1;
+        }
+        (self.left == 0).then(|| median(&mut self.rates))
+    }
+}
+
 pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     let runtime = options.runtime()?;
     for (submessages, cpp) in SIZES {
@@ -114,15 +147,14 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
         let (done, finished) = mpsc::channel();
         let handling = Handling {
             body,
-            time: options.time(TIME),
             handled: 0,
-            start: None,
+            slices: Slices::new(options.time(TIME)),
             done: Some(done),
         };
         let pid = runtime.spawn("", handling)?;
-        let (handled, elapsed) = finished.recv().context("the actor ended early")?;
+        let rate = finished.recv().context("the actor ended early")?;
         pid.terminate();
-        report.rate(name, handled, elapsed, "messages", *cpp);
+        report.add(name, rate, Unit::PerSecond("messages"), *cpp);
     }
     runtime.shutdown();
     Ok(())

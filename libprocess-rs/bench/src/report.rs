@@ -114,6 +114,12 @@ impl Row {
     }
 }
 
+/// The figure in the middle of several; zero if there is none.
+pub(crate) fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
+}
+
 fn show(figure: f64, unit: Unit) -> String {
     match unit {
         Unit::PerSecond(what) if figure >= 1e6 => format!("{:.2} M {what}/s", figure / 1e6),
