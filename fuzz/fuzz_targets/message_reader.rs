@@ -1,4 +1,4 @@
-//! The reader of message connections: no input may make it panic, and how the input is portioned may not matter.
+//! The reader of connections: no input may make it panic, and how the input is portioned may not matter.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method};
 
-use crate::http::{Found, Headers, Preferences, Ranges, RouteTable, parse_ranges, split_target};
-use crate::network::Pipeline;
-use crate::wire::{Item, Limits, Reader};
+use crate::http::{Found, Headers, Preferences, Ranges, RouteTable, parse_ranges};
+use crate::wire::{BodyReader, Decoder, Item, Limits, ReadError, Reader};
 use crate::{Endpoint, Request, RouteOptions, Upid};
 
 /// Appends the request for one message, as it goes over the wire.
@@ -16,7 +15,7 @@ pub fn encode_message(out: &mut BytesMut, from: &Upid, to: &Upid, name: &str, bo
     crate::wire::encode_message(out, from, to, name, body);
 }
 
-/// Feeds the portions to the reader of a message connection, one by one, and writes down all that comes out: each request, and
+/// Feeds the portions to the reader of a connection, one by one, and writes down all that comes out: each request and body, and
 /// at the end the error or the number of bytes that wait for more.
 pub fn read_messages<'a>(
     portions: impl IntoIterator<Item = &'a [u8]>,
@@ -28,14 +27,12 @@ pub fn read_messages<'a>(
         body_bytes: max_body_bytes,
     };
     let mut reader = Reader::new(limits, BytesMut::new());
-    let mut transcript = Vec::new();
+    let (mut body, mut transcript) = (None, Vec::new());
     for portion in portions {
         reader.buffer().extend_from_slice(portion);
         loop {
-            match reader.next() {
-                Ok(Some((item, keep_alive))) => {
-                    transcript.push(format!("{keep_alive} {item:?}"));
-                }
+            match read_item(&mut reader, &mut body, max_body_bytes) {
+                Ok(Some(item)) => transcript.push(item),
                 Ok(None) => break,
                 Err(error) => {
                     transcript.push(format!("error {error:?}"));
@@ -44,8 +41,32 @@ pub fn read_messages<'a>(
             }
         }
     }
-    transcript.push(format!("partial {}", reader.is_partial()));
+    let is_partial = body.is_some() || reader.is_partial();
+    transcript.push(format!("partial {is_partial}"));
     transcript
+}
+
+/// The next message, head or body.
+fn read_item(
+    reader: &mut Reader,
+    body: &mut Option<BodyReader>,
+    max_body_bytes: usize,
+) -> Result<Option<String>, ReadError> {
+    if let Some(reading) = body {
+        let read = reading.feed(reader.buffer())?;
+        return Ok(read.map(|read| {
+            *body = None;
+            format!("{read:?}")
+        }));
+    }
+    let Some((item, keep_alive)) = reader.next()? else {
+        return Ok(None);
+    };
+    if let Item::Request(head) = &item {
+        let decoder = Decoder::new(head.framing, max_body_bytes)?;
+        *body = Some(decoder.skipping_trailers().into());
+    }
+    Ok(Some(format!("{keep_alive} {item:?}")))
 }
 
 /// The sender, the id of the receiver, the name and the body of the one message that the bytes are; none if they are not one.
@@ -107,8 +128,7 @@ pub fn read_request(
         map.append(name, HeaderValue::from_str(value).ok()?);
     }
     let preferences = Preferences::of(&Method::GET, &map);
-    let (path, query) = split_target(target);
-    let request = Request::received(Method::GET, path, query, map, None).ok()?;
+    let request = Request::received(Method::GET, target.to_owned(), map, None).ok()?;
     let request = (*request).with_route(route);
     let endpoint = Endpoint::new(&request.path, Some(route), Some("delegate"));
     let names: Vec<_> = endpoint.names().collect();
@@ -128,23 +148,6 @@ pub fn read_request(
     Some(format!(
         "{names:?} {ranges:?} {outcome:?} {path_params:?} {query_params:?} {accepts} {preferences:?}"
     ))
-}
-
-/// Feeds the portions of a connection to what holds requests back from actix-http, and returns how many bytes and requests go on
-/// before any of them is answered. The portions make no difference.
-pub fn admit_requests<'a>(
-    portions: impl IntoIterator<Item = &'a [u8]>,
-    max_head_bytes: usize,
-) -> (usize, usize) {
-    let mut pipeline = Pipeline::new(max_head_bytes);
-    let (mut waiting, mut passed, mut unanswered) = (Vec::new(), 0, 0);
-    for portion in portions {
-        waiting.extend_from_slice(portion);
-        let step = pipeline.admit(&waiting, &mut unanswered);
-        waiting.drain(..step);
-        passed += step;
-    }
-    (passed, unanswered)
 }
 
 /// Decodes a part of a path; none if it is malformed.
@@ -174,9 +177,5 @@ mod tests {
             "{read}"
         );
         assert_eq!(read_request("/%zz?%zz", &[], "/", 0), None);
-        let post = b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nxPOST / ";
-        for size in [1, 7, post.len()] {
-            assert_eq!(admit_requests(post.chunks(size), 100), (39, 1));
-        }
     }
 }

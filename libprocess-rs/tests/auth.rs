@@ -18,7 +18,7 @@ use libprocess::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// Both kinds of connection: our own reader serves requests without a host, actix-web the others.
+/// A host is not asked for.
 const HOSTS: [&str; 2] = ["", "Host: x\r\n"];
 
 /// Routes of two realms and of none, each of which answers with the principal and writes down the request.

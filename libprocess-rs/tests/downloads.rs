@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use common::{Answer, Client, loopback, start, sync};
 use libprocess::{Context, Process, Response, RouteOptions, Runtime};
 
-/// Both kinds of connection: our own reader serves requests without a host, actix-web the others.
+/// A host is not asked for.
 const HOSTS: [&str; 2] = ["", "Host: x\r\n"];
 
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";

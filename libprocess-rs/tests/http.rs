@@ -154,7 +154,7 @@ fn paths_lead_to_routes() {
     let Fixture { runtime, .. } = web(loopback());
     let mut client = Client::connect(runtime.address());
     let mut check = |target: &str, code: u16, body: &str| {
-        // Over our own reader, then over actix-web: both answer alike.
+        // Without and with a host.
         for host in ["", "Host: x\r\n"] {
             let mut hostless = Client::connect(runtime.address());
             let client = if host.is_empty() {
@@ -285,7 +285,7 @@ fn requests_arrive_whole() {
         "POST /web(1)/echo /web(1)/echo - - zipped"
     );
 
-    // Requests of the size that actix-web buffers may be pipelined.
+    // Larger than the buffers of the connection.
     for n in 0..100 {
         client.send(format!("GET /echo?q={n} HTTP/1.1\r\nHost: x\r\n\r\n"));
     }
@@ -543,7 +543,12 @@ fn requests_that_stall_are_given_up() {
         clock.advance(Duration::from_secs(10));
         answered.is_finished()
     });
-    assert_eq!(answered.join().unwrap(), (408, String::new()));
+    let (code, text) = answered.join().unwrap();
+    assert_eq!(code, 408);
+    assert!(
+        text.starts_with("HTTP/1.1 408 Request Time-out\r\n"),
+        "{text}"
+    );
     assert_eq!(quiet.get("/").text(), "root");
 }
 

@@ -41,14 +41,14 @@ pub(super) fn gunzip(
 
 /// Decompresses a stream.
 #[derive(Debug)]
-pub(super) struct Inflate {
+pub(crate) struct Inflate {
     decoder: GzDecoder<Vec<u8>>,
     input: Bytes,
     begun: bool,
 }
 
 impl Inflate {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             decoder: GzDecoder::new(Vec::new()),
             input: Bytes::new(),
@@ -57,13 +57,13 @@ impl Inflate {
     }
 
     /// Takes a piece, when [`next`](Self::next) has given all of the one before.
-    pub(super) fn feed(&mut self, input: Bytes) {
+    pub(crate) fn feed(&mut self, input: Bytes) {
         self.begun = true;
         self.input = input;
     }
 
     /// The next decompressed piece of what was fed.
-    pub(super) fn next(&mut self) -> std::io::Result<Option<Bytes>> {
+    pub(crate) fn next(&mut self) -> std::io::Result<Option<Bytes>> {
         while !self.input.is_empty() {
             let part = self.input.split_to(self.input.len().min(INPUT_BYTES));
             self.decoder.write_all(part.chunk())?;
@@ -77,7 +77,7 @@ impl Inflate {
     }
 
     /// Checks that the end is there, and gives what it brings.
-    pub(super) fn finish(&mut self) -> std::io::Result<Bytes> {
+    pub(crate) fn finish(&mut self) -> std::io::Result<Bytes> {
         if self.begun {
             self.decoder.try_finish()?;
         }

@@ -90,16 +90,21 @@ impl Request {
     /// A request as it arrives, without its body.
     pub(crate) fn received(
         method: Method,
-        path: &str,
-        query: Option<&str>,
+        target: String,
         headers: Headers,
         peer: Option<SocketAddr>,
     ) -> Result<Box<Self>, QueryError> {
+        let (path, query) = split_target(&target);
+        let raw_query = query.map(str::to_owned);
+        let path = match path.len() == target.len() {
+            true => target,
+            false => path.to_owned(),
+        };
         let mut request = Box::new(Self::new(method, path));
-        if let Some(query) = query {
+        if let Some(query) = &raw_query {
             request.query = Query::parse(query)?;
-            request.raw_query = Some(query.to_owned());
         }
+        request.raw_query = raw_query;
         request.headers = headers;
         request.peer = peer;
         Ok(request)
@@ -181,7 +186,9 @@ impl Request {
 /// The body of a streaming request.
 #[derive(Debug)]
 pub struct BodyStream {
-    chunks: mpsc::Receiver<Result<Bytes, BodyError>>,
+    pieces: mpsc::Receiver<Result<Bytes, BodyError>>,
+    /// Nothing more is to be expected.
+    ended: bool,
 }
 
 /// A request body that broke off.
@@ -189,26 +196,26 @@ pub struct BodyStream {
 #[error("request body broke off: {0}")]
 pub struct BodyError(pub(crate) String);
 
+impl BodyError {
+    pub(crate) fn cut_off() -> Self {
+        Self("the connection ended before it".to_owned())
+    }
+}
+
 /// The connection's end of a [`BodyStream`].
 pub(crate) type BodySender = mpsc::Sender<Result<Bytes, BodyError>>;
 
-/// Chunks of a streamed body that may wait for the handler.
-const BODY_STREAM_CHUNKS: usize = 16;
+/// Pieces of a streamed body that may wait for the handler.
+const BODY_STREAM_PIECES: usize = 16;
 
 impl BodyStream {
-    pub(crate) fn channel() -> (BodySender, Self) {
-        let (tx, chunks) = mpsc::channel(BODY_STREAM_CHUNKS);
-        (tx, Self { chunks })
-    }
+    /// What is sent behind the last piece. Without it, a body whose connection breaks would look complete.
+    pub(crate) const END: Bytes = Bytes::new();
 
-    /// A body that has arrived already.
-    pub(crate) fn whole(body: Bytes) -> Self {
-        let (tx, stream) = Self::channel();
-        if !body.is_empty() {
-            // The channel is empty, so there is room.
-            let _ = tx.try_send(Ok(body));
-        }
-        stream
+    pub(crate) fn channel() -> (BodySender, Self) {
+        let (tx, pieces) = mpsc::channel(BODY_STREAM_PIECES);
+        let ended = false;
+        (tx, Self { pieces, ended })
     }
 
     /// The next part of the body; `None` at its end.
@@ -216,21 +223,33 @@ impl BodyStream {
     /// # Errors
     /// The client went away or broke the framing before the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
-        self.chunks.recv().await
+        if self.ended {
+            return None;
+        }
+        let piece = self.pieces.recv().await;
+        let piece = piece.unwrap_or_else(|| Err(BodyError::cut_off()));
+        self.ended = !piece.as_ref().is_ok_and(|piece| !piece.is_empty());
+        (piece != Ok(Self::END)).then_some(piece)
     }
 }
 
 /// Path and query of a request target, which may be a whole URL (RFC 9112, section 3.2.2).
 pub(crate) fn split_target(target: &str) -> (&str, Option<&str>) {
-    let target = match target.split_once("://") {
-        Some(("http" | "https", rest)) => rest.find('/').and_then(|slash| rest.get(slash..)),
-        _ => Some(target),
+    let (target, is_url) = match target.split_once("://") {
+        Some(("http" | "https", rest)) => {
+            let path = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            (rest.get(path..).unwrap_or_default(), true)
+        }
+        _ => (target, false),
     };
-    let target = target.unwrap_or("/");
     let target = target.split('#').next().unwrap_or_default();
-    match target.split_once('?') {
+    let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
+    };
+    match path.is_empty() && is_url {
+        true => ("/", query),
+        false => (path, query),
     }
 }
 
@@ -280,9 +299,12 @@ mod tests {
         check("/a?", ("/a", Some("")));
         check("http://x:1/a?b", ("/a", Some("b")));
         check("http://x:1", ("/", None));
+        check("http://x?a=/b", ("/", Some("a=/b")));
+        check("http://x#a/b", ("/", None));
         check("/x?u=http://y/z", ("/x", Some("u=http://y/z")));
         check("x", ("x", None));
         check("*", ("*", None));
+        check("?a", ("", Some("a")));
         check("", ("", None));
     }
 

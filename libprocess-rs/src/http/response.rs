@@ -12,10 +12,10 @@ use super::stream::{StreamReader, channel};
 use super::{Headers, Request, StreamWriter};
 
 /// The content type of text.
-pub(crate) const TEXT_TYPE: &str = "text/plain; charset=utf-8";
+const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 
 /// The content type of JSON.
-pub(crate) const JSON_TYPE: &str = "application/json";
+const JSON_TYPE: &str = "application/json";
 
 const TEXT: HeaderValue = HeaderValue::from_static(TEXT_TYPE);
 const JSON: HeaderValue = HeaderValue::from_static(JSON_TYPE);

@@ -28,6 +28,11 @@ impl Target {
         Self::Fixed(Response::status(status))
     }
 
+    /// True if nobody is to be asked.
+    pub(crate) fn is_fixed(&self) -> bool {
+        matches!(self, Self::Fixed(_))
+    }
+
     /// True if the body goes on to the handler as it arrives.
     pub(crate) fn is_streaming(&self) -> bool {
         matches!(self, Self::Route { route, .. } if route.options.streaming)

@@ -1,27 +1,23 @@
-//! A connection that carries messages, served by our own reader.
+//! One connection to the port: messages and HTTP requests come in, answers go out in their order.
 //!
-//! actix-http loses requests that a client pipelines beyond its read buffer, and that is how libprocess sends.
+//! libprocess sends messages without waiting for answers, and actix-http loses requests that a client pipelines beyond its read
+//! buffer. So all requests are read by one reader of our own, and a client may mix messages with other requests.
 
-use std::fmt::Write as _;
-use std::future::poll_fn;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
-use http::{Method, StatusCode};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::ByteStream;
-use super::answers::{Answer, Output, refuse, write_head};
-use super::ready::{Payload, Ready, respond};
+use super::answers::{Answer, Answers, close};
+use super::requests::{Awaited, Requests};
 use super::watchdog::Watchdog;
-use crate::actor::{Envelope, wait_for};
-use crate::http::{BodyStream, Preferences, Request, Response, StreamReader, split_target, target};
 use crate::runtime::Inner;
-use crate::wire::{Item, Message, PlainRequest, Reader};
 
 /// Bytes asked for at once while much arrives.
 const READ_BYTES: usize = 64 * 1024;
@@ -29,216 +25,169 @@ const READ_BYTES: usize = 64 * 1024;
 /// Bytes asked for at once while little arrives.
 const QUIET_READ_BYTES: usize = 4096;
 
-type Reading = ReadHalf<Box<dyn ByteStream>>;
-type Writing = WriteHalf<Box<dyn ByteStream>>;
+/// Bytes that are read ahead while requests are not taken; beyond that the client has to wait.
+const MAX_AHEAD_BYTES: usize = 64 * 1024;
 
-/// Serves a connection whose first request is a message.
+/// Serves a connection until it is closed. `ahead` has been read from it already.
 pub(super) async fn serve(
     inner: Arc<Inner>,
     stream: Box<dyn ByteStream>,
     ahead: BytesMut,
     peer: Option<SocketAddr>,
 ) {
-    let connection = Connection {
-        reader: Reader::new(inner.limits, ahead),
-        watchdog: Watchdog::new(inner.clock.clone(), inner.header_timeout),
-        output: Output::default(),
-        read_size: ReadSize(QUIET_READ_BYTES),
+    let mut connection = Connection {
+        requests: Requests::new(inner.clone(), peer, ahead),
+        answers: Answers::default(),
+        output: BytesMut::new(),
         unflushed: false,
-        inner,
-        peer,
+        ended: false,
+        read_size: ReadSize(QUIET_READ_BYTES),
+        reading: Watchdog::new(inner.clock.clone(), inner.header_timeout),
+        writing: Watchdog::new(inner.clock.clone(), inner.header_timeout),
+        stream,
+        inner: inner.clone(),
     };
-    if let Err(error) = connection.run(stream).await {
-        tracing::debug!("A message connection broke: {error}");
+    let served = std::future::poll_fn(|cx| connection.poll(cx)).await;
+    let Connection {
+        mut stream, ended, ..
+    } = connection;
+    match served {
+        Ok(()) if ended => {
+            // The client has gone, so nothing is lost if this fails.
+            let _ = stream.shutdown().await;
+        }
+        Ok(()) => close(&inner, stream).await,
+        Err(error) => tracing::debug!("A connection broke: {error}"),
     }
 }
 
 struct Connection {
     inner: Arc<Inner>,
-    peer: Option<SocketAddr>,
-    reader: Reader,
-    watchdog: Watchdog,
-    output: Output,
-    read_size: ReadSize,
+    stream: Box<dyn ByteStream>,
+    requests: Requests,
+    answers: Answers,
+    /// Answers as bytes, to be written.
+    output: BytesMut,
     /// Whether the stream may hold back what was written to it.
     unflushed: bool,
-}
-
-/// Whether more requests are expected.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// The client has said all it will; what waits is still written.
-    Closing,
-    /// The client is not understood any more.
-    Refused(Answer),
+    /// The client has said all it will.
+    ended: bool,
+    read_size: ReadSize,
+    /// Expires when a request that has begun makes no progress.
+    reading: Watchdog,
+    /// Expires when a client does not take its answers.
+    writing: Watchdog,
 }
 
 impl Connection {
-    async fn run(mut self, stream: Box<dyn ByteStream>) -> io::Result<()> {
-        let (mut reading, mut writing) = tokio::io::split(stream);
-        let mut phase = Phase::Open;
-        let mut progress = true;
+    /// Ready when nothing is left to be done; an error if the connection is of no more use.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (mut read, mut wrote) = (false, false);
         loop {
-            if phase == Phase::Open {
-                phase = self
-                    .take_requests(&mut reading, &mut writing, progress)
-                    .await?;
+            if self.requests.poll(cx, &mut self.answers, self.ended) {
+                self.reading.rest();
             }
-            if phase != Phase::Open && self.output.is_empty() {
+            let had_room = self.answers.has_room();
+            self.answers.poll(cx);
+            wrote |= self.write(cx)?;
+            if self.is_done() {
+                return Poll::Ready(Ok(()));
+            }
+            let has_read = self.read(cx)?;
+            read |= has_read;
+            if has_read || !had_room && self.answers.has_room() {
+                continue;
+            }
+            if self.is_overdue(cx, read, wrote)?.is_pending() {
                 break;
             }
-            self.output.fill();
-            let open = phase == Phase::Open;
-            progress = false;
-            match self.exchange(&mut reading, &mut writing, open).await? {
-                Exchanged::Read(0) => phase = Phase::Closing,
-                Exchanged::Read(_) => progress = true,
-                Exchanged::Wrote => {}
-                Exchanged::Expired => phase = Phase::Refused(Answer::TIMEOUT),
-            }
         }
-        let mut stream = reading.unsplit(writing);
-        match phase {
-            Phase::Refused(answer) => {
-                answer.count(&self.inner.counters);
-                refuse(&self.inner, stream, answer).await;
-                Ok(())
-            }
-            _ => stream.shutdown().await,
+        if self.output.is_empty() && self.output.capacity() > QUIET_READ_BYTES {
+            self.output = BytesMut::new();
         }
+        Poll::Pending
     }
 
-    /// Serves all complete requests in the buffer.
-    async fn take_requests(
+    fn is_done(&self) -> bool {
+        let is_written = self.output.is_empty() && !self.unflushed && self.answers.is_empty();
+        is_written && (self.answers.are_closing() || self.requests.are_done())
+    }
+
+    /// Ready if a request was refused for want of progress. An error if the client does not take its answers, or has closed its side
+    /// and is not answered.
+    fn is_overdue(
         &mut self,
-        reading: &mut Reading,
-        writing: &mut Writing,
-        progress: bool,
-    ) -> io::Result<Phase> {
-        let mut served = false;
-        while self.output.has_room() {
-            let (item, keep_alive) = match self.reader.next() {
-                Ok(Some(next)) => next,
-                Ok(None) => break,
-                Err(error) => return Ok(Phase::Refused(error.into())),
-            };
-            served = true;
-            match item {
-                Item::Message(message) => {
-                    let answer = deliver(&self.inner, message, self.peer).await;
-                    self.output.push(answer);
-                }
-                Item::Rejected(rejection) => self.output.push(rejection.into()),
-                Item::Request(request) => {
-                    // Boxed, so that connections that carry messages alone need no memory for it.
-                    let response = self.respond(reading, writing, *request, keep_alive);
-                    Box::pin(response).await?;
-                }
-            }
-            if !keep_alive {
-                return Ok(Phase::Closing);
-            }
-        }
-        match self.reader.is_partial() {
-            true => self
-                .watchdog
-                .watch(served || progress && self.reader.in_body()),
-            false => self.watchdog.rest(),
-        }
-        Ok(Phase::Open)
-    }
-
-    /// Writes or reads, whichever is possible first.
-    async fn exchange(
-        &mut self,
-        reading: &mut Reading,
-        writing: &mut Writing,
-        open: bool,
-    ) -> io::Result<Exchanged> {
-        let readable = open && self.output.has_room();
-        let buffer = self.reader.buffer();
-        if readable {
-            self.read_size.prepare(buffer);
-        }
-        tokio::select! {
-            biased;
-            wrote = write(writing, &self.output.bytes, &mut self.unflushed),
-                if self.unflushed || !self.output.bytes.is_empty() => {
-                self.output.bytes.advance(wrote?);
-                Ok(Exchanged::Wrote)
-            }
-            read = reading.read_buf(buffer), if readable => {
-                let read = read?;
-                self.read_size.adapt(read);
-                Ok(Exchanged::Read(read))
-            }
-            () = self.watchdog.expired() => Ok(Exchanged::Expired),
-        }
-    }
-
-    /// Answers an ordinary request that came between messages.
-    async fn respond(
-        &mut self,
-        reading: &mut Reading,
-        writing: &mut Writing,
-        request: PlainRequest,
-        keep_alive: bool,
-    ) -> io::Result<()> {
-        while !self.output.is_empty() {
-            self.output.fill();
-            writing.write_all(&self.output.bytes).await?;
-            self.output.bytes.clear();
-        }
-        writing.flush().await?;
-        self.unflushed = true;
-        let ready = serve_plain(&self.inner, request, self.peer).await;
-        let out = &mut self.output.bytes;
-        let date = self.output.date.now();
-        let framing = ready.body.framing();
-        write_head(out, ready.status, &ready.headers, framing, keep_alive, date);
-        match ready.body {
-            Payload::Unsent(_) => {}
-            Payload::Bytes(bytes) => out.extend_from_slice(&bytes),
-            Payload::File(mut file) => {
-                while let Some(chunk) = file.next().await? {
-                    out.extend_from_slice(&chunk);
-                    writing.write_all(out).await?;
-                    out.clear();
-                }
-            }
-            Payload::Stream(mut stream) => {
-                write_stream(out, reading, writing, &mut stream, self.reader.buffer()).await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Writes what is possible now and has it sent; without `bytes` it only has sent what was held back.
-fn write<'a>(
-    writing: &'a mut Writing,
-    bytes: &'a [u8],
-    unflushed: &'a mut bool,
-) -> impl Future<Output = io::Result<usize>> + 'a {
-    poll_fn(move |cx| {
-        let wrote = match bytes.is_empty() {
-            true => 0,
-            false => ready!(Pin::new(&mut *writing).poll_write(cx, bytes))?,
+        cx: &mut Context<'_>,
+        read: bool,
+        wrote: bool,
+    ) -> io::Result<Poll<()>> {
+        let is_stuck = match self.output.is_empty() {
+            true => self.ended && !self.answers.is_empty(),
+            // The backlog of a stream has a bound of its own.
+            false => !self.answers.are_streaming(),
         };
-        *unflushed = Pin::new(&mut *writing).poll_flush(cx)?.is_pending();
-        match *unflushed && wrote == 0 {
-            true => Poll::Pending,
-            false => Poll::Ready(Ok(wrote)),
+        match is_stuck {
+            true => self.writing.watch(wrote),
+            false => self.writing.rest(),
         }
-    })
-}
+        if self.writing.poll_expired(cx).is_ready() {
+            self.inner.counters.timed_out.inc();
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match self.requests.awaited(&self.answers) {
+            _ if is_stuck => self.reading.rest(),
+            Awaited::Nothing => self.reading.rest(),
+            Awaited::Head => self.reading.watch(false),
+            Awaited::Body => self.reading.watch(read),
+        }
+        let overdue = self.reading.poll_expired(cx);
+        if overdue.is_ready() {
+            self.requests.refuse(Answer::TIMEOUT, &mut self.answers);
+        }
+        Ok(overdue)
+    }
 
-/// What [`Connection::exchange`] did.
-enum Exchanged {
-    Wrote,
-    Read(usize),
-    Expired,
+    /// Writes all it can; true if that is something.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut wrote = false;
+        loop {
+            self.answers.fill(cx, &mut self.output, self.ended)?;
+            if self.output.is_empty() {
+                break;
+            }
+            match Pin::new(&mut self.stream).poll_write(cx, &self.output) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) => self.output.advance(written?),
+                Poll::Pending => break,
+            }
+            (self.unflushed, wrote) = (true, true);
+        }
+        if self.unflushed {
+            self.unflushed = Pin::new(&mut self.stream).poll_flush(cx)?.is_pending();
+        }
+        Ok(wrote)
+    }
+
+    /// Reads once; true if that gave bytes, or the end.
+    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let buffer = self.requests.buffer();
+        if self.answers.are_closing() {
+            // Nobody looks at it, but that the client has gone is to be noticed.
+            buffer.clear();
+        }
+        let is_ahead = buffer.len() >= MAX_AHEAD_BYTES;
+        if self.ended || is_ahead && !self.requests.want_more(&self.answers) {
+            return Ok(false);
+        }
+        let buffer = self.requests.buffer();
+        self.read_size.prepare(buffer);
+        let Poll::Ready(read) = pin!(self.stream.read_buf(buffer)).poll(cx)? else {
+            return Ok(false);
+        };
+        self.read_size.adapt(read);
+        self.ended = read == 0;
+        Ok(true)
+    }
 }
 
 /// How much is asked for at once: little while a connection is quiet, so that it needs little memory.
@@ -259,79 +208,4 @@ impl ReadSize {
             self.0 = QUIET_READ_BYTES;
         }
     }
-}
-
-/// Writes the pieces of a stream as chunks until it ends; fails if the client closes its side before.
-async fn write_stream(
-    out: &mut BytesMut,
-    reading: &mut Reading,
-    writing: &mut Writing,
-    stream: &mut StreamReader,
-    ahead: &mut BytesMut,
-) -> io::Result<()> {
-    loop {
-        writing.write_all(out).await?;
-        writing.flush().await?;
-        out.clear();
-        let piece = tokio::select! {
-            biased;
-            piece = stream.recv() => piece,
-            read = reading.read_buf(ahead), if ahead.len() < READ_BYTES => match read? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => continue,
-            },
-        };
-        let Some(piece) = piece else {
-            return writing.write_all(b"0\r\n\r\n").await;
-        };
-        // Writing to memory cannot fail.
-        let _ = write!(out, "{:x}\r\n", piece.len());
-        out.extend_from_slice(&piece);
-        out.extend_from_slice(b"\r\n");
-    }
-}
-
-/// Hands a message to its receiver. The answer means no more than that it was queued.
-pub(super) async fn deliver(inner: &Inner, message: Message, peer: Option<SocketAddr>) -> Answer {
-    let Message {
-        from,
-        to,
-        name,
-        body,
-    } = message;
-    if inner.require_peer_match && peer.is_none_or(|peer| peer.ip() != from.address().ip()) {
-        return Answer::PEER_MISMATCH;
-    }
-    inner.counters.received.inc();
-    let Some(actor) = inner.registry.get(&to) else {
-        return Answer::NOT_FOUND;
-    };
-    let envelope = Envelope {
-        from,
-        name: name.into(),
-        body,
-    };
-    if actor.mailbox.message(envelope).is_err() {
-        return Answer::NOT_FOUND;
-    }
-    // Holding the connection back makes the sender wait instead of this runtime's memory grow.
-    wait_for(&*actor.mailbox, |mailbox| !mailbox.is_high()).await;
-    Answer::ACCEPTED
-}
-
-async fn serve_plain(inner: &Inner, plain: PlainRequest, peer: Option<SocketAddr>) -> Ready {
-    let (path, query) = split_target(&plain.target);
-    let preferences = Preferences::none(plain.method == Method::HEAD);
-    let request = Request::received(plain.method, path, query, plain.headers, peer);
-    let Ok(mut request) = request else {
-        let response = Response::status(StatusCode::BAD_REQUEST);
-        return Ready::new(response, &preferences).await;
-    };
-    let target = target(inner, &mut request).await;
-    if target.is_streaming() {
-        request.stream = Some(BodyStream::whole(plain.body));
-    } else {
-        request.body = plain.body;
-    }
-    respond(inner, target, request).await
 }

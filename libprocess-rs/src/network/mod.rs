@@ -1,4 +1,4 @@
-//! The network side of a runtime: the listening port, message connections, actix-web, and the sockets for sending.
+//! The network side of a runtime: the listening port and its connections, and the sockets for sending.
 
 mod accept;
 mod answers;
@@ -7,13 +7,11 @@ mod connector;
 mod files;
 mod links;
 mod outgoing;
-mod pipeline;
 mod ready;
-mod rewind;
+mod requests;
 mod tls;
 mod transport;
 mod watchdog;
-mod web;
 
 pub use tls::{
     CipherSuite, Curve, HostnameValidation, ReverseLookup, TlsConfig, TlsError, UnknownName,
@@ -24,5 +22,4 @@ pub(crate) use accept::serve_port;
 pub(crate) use connector::Connector;
 pub(crate) use links::Links;
 pub(crate) use outgoing::{End, Sockets, Writer};
-pub(crate) use pipeline::Pipeline;
 pub(crate) use tls::Tls;

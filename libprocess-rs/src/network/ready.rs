@@ -1,4 +1,4 @@
-//! Responses in the form in which they are sent, the same for both kinds of connection.
+//! Responses in the form in which they are sent.
 
 use std::fmt::Write;
 use std::fs::Metadata;
@@ -29,7 +29,8 @@ pub(super) struct Ready {
 pub(super) enum Payload {
     Bytes(Bytes),
     Stream(StreamReader),
-    File(OpenFile),
+    /// Boxed, as it is large.
+    File(Box<OpenFile>),
     /// Nothing is sent, though the head may say what would be.
     Unsent(Framing),
 }
@@ -156,7 +157,7 @@ impl Ready {
                 Self {
                     status,
                     headers,
-                    body: Payload::File(file),
+                    body: Payload::File(Box::new(file)),
                 }
             }
             Err(error) => {

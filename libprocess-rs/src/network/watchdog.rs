@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::{Clock, Instant, Sleep};
@@ -41,24 +41,27 @@ impl Watchdog {
 
     /// Completes when the request is overdue; never while there is none.
     pub(super) fn expired(&mut self) -> impl Future<Output = ()> + '_ {
-        std::future::poll_fn(|cx| {
-            let Some(since) = self.since else {
-                return Poll::Pending;
-            };
-            loop {
-                let sleep = match &mut self.sleep {
-                    Some(sleep) => sleep,
-                    None => {
-                        let left = (since + self.limit) - self.clock.now();
-                        self.sleep.insert(self.clock.sleep(left))
-                    }
-                };
-                std::task::ready!(Pin::new(sleep).poll(cx));
-                self.sleep = None;
-                if self.clock.now() >= since + self.limit {
-                    return Poll::Ready(());
+        std::future::poll_fn(|cx| self.poll_expired(cx))
+    }
+
+    /// Ready when the request is overdue; never while there is none.
+    pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(since) = self.since else {
+            return Poll::Pending;
+        };
+        loop {
+            let sleep = match &mut self.sleep {
+                Some(sleep) => sleep,
+                None => {
+                    let left = (since + self.limit) - self.clock.now();
+                    self.sleep.insert(self.clock.sleep(left))
                 }
+            };
+            ready!(Pin::new(sleep).poll(cx));
+            self.sleep = None;
+            if self.clock.now() >= since + self.limit {
+                return Poll::Ready(());
             }
-        })
+        }
     }
 }

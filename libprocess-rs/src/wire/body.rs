@@ -19,12 +19,22 @@ const MAX_TRAILER_BYTES: usize = 16 * 1024;
 
 /// Collects one body.
 #[derive(Debug)]
-pub(super) struct BodyReader {
+pub(crate) struct BodyReader {
     decoder: Decoder,
     collected: BytesMut,
 }
 
+impl From<Decoder> for BodyReader {
+    fn from(decoder: Decoder) -> Self {
+        Self {
+            decoder,
+            collected: BytesMut::new(),
+        }
+    }
+}
+
 impl BodyReader {
+    /// Of a body of at most `limit` bytes. Trailers are an error, as upstream.
     pub(super) fn new(framing: Framing, limit: usize) -> Result<Self, ReadError> {
         Ok(Self {
             decoder: Decoder::new(framing, limit)?,
@@ -33,7 +43,7 @@ impl BodyReader {
     }
 
     /// Takes what it can from `buffer`; the body once it is complete.
-    pub(super) fn feed(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, ReadError> {
+    pub(crate) fn feed(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, ReadError> {
         loop {
             // The whole body in one chunk, as libprocess sends it, is not copied twice.
             match self.decoder.next(buffer, self.collected.is_empty())? {
@@ -79,7 +89,7 @@ pub(crate) enum Piece {
 
 impl Decoder {
     /// Of a body of at most `limit` bytes. Trailers are an error, as upstream.
-    pub(super) fn new(framing: Framing, limit: usize) -> Result<Self, ReadError> {
+    pub(crate) fn new(framing: Framing, limit: usize) -> Result<Self, ReadError> {
         let phase = match framing {
             Framing::Length(length) if length > limit => return Err(ReadError::BodyTooLarge),
             Framing::Length(length) => Phase::Length(length),
@@ -102,7 +112,7 @@ impl Decoder {
     }
 
     /// Skips trailers.
-    pub(super) fn skipping_trailers(mut self) -> Self {
+    pub(crate) fn skipping_trailers(mut self) -> Self {
         self.trailers = Some(MAX_TRAILER_BYTES);
         self
     }

@@ -2,7 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use http::{HeaderName, HeaderValue, Method};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use memchr::memchr;
 
 use super::ReadError;
@@ -26,91 +27,8 @@ pub(super) struct Head<'h, 'b> {
     pub(super) http10: bool,
 }
 
-/// What kind of connection a first request opens.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Classified {
-    /// The head is not complete.
-    Partial,
-    /// A message, or a request that actix-http would refuse for want of a `Host`: the connection is for our own reader.
-    Own,
-    /// Anything else: the connection is for actix-web.
-    Web,
-}
-
-/// Looks at the first head of a connection. Its end is known not to be within the first `searched` bytes.
-pub(crate) fn classify(
-    buffer: &[u8],
-    searched: usize,
-    max_head_bytes: usize,
-) -> Result<Classified, ReadError> {
-    match find_end(buffer, searched) {
-        Some(end) if end > max_head_bytes => Err(ReadError::HeadTooLarge),
-        None if buffer.len() >= max_head_bytes => Err(ReadError::HeadTooLarge),
-        // A TLS handshake, say: its sender would wait for an answer and never end the head.
-        None if !begins_with_text(buffer) => Err(ReadError::Malformed("not HTTP")),
-        None => Ok(Classified::Partial),
-        Some(end) => {
-            let bytes = buffer.get(..end).unwrap_or_default();
-            with_head(bytes, |head| {
-                let hostless = !head.http10 && head.header("Host").is_none();
-                match head.is_message() || hostless {
-                    true => Classified::Own,
-                    false => Classified::Web,
-                }
-            })
-        }
-    }
-}
-
-/// How the body of a request with this complete head is delimited. `None` if the head is malformed, or turns the connection into
-/// something else.
-pub(crate) fn framing_of(head: &[u8]) -> Option<Framing> {
-    let framing = with_head(head, |head| {
-        let upgrade = head.method == "CONNECT" || head.header("Upgrade").is_some();
-        (!upgrade).then(|| head.framing().ok()).flatten()
-    });
-    framing.ok().flatten()
-}
-
-/// The length of the head with which `buffer` begins if it is complete, sound and like that of most requests: a GET without a
-/// header that says something about a body or an upgrade. Saying so takes a fraction of the time that parsing does.
-pub(crate) fn bodiless_head(buffer: &[u8]) -> Option<usize> {
-    let mut end = memchr(b'\n', buffer)? + 1;
-    let line = buffer.get(..end)?;
-    let target = line.strip_prefix(b"GET ")?.strip_suffix(b" HTTP/1.1\r\n")?;
-    if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
-        return None;
-    }
-    for _ in 0..=MAX_HEADERS {
-        let rest = buffer.get(end..)?;
-        let line = rest.get(..memchr(b'\n', rest)?)?;
-        end += line.len() + 1;
-        let line = line.strip_suffix(b"\r")?;
-        if line.is_empty() {
-            return Some(end);
-        }
-        let (name, value) = line.split_at_checked(memchr(b':', line)?)?;
-        let is_decisive = |known: &&[u8]| name.eq_ignore_ascii_case(known);
-        if DECISIVE.iter().any(is_decisive) || !is_token(name) || !value.iter().all(is_text) {
-            return None;
-        }
-    }
-    None
-}
-
-fn is_token(name: &[u8]) -> bool {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    !name.is_empty() && name.iter().all(is_plain)
-}
-
-fn is_text(byte: &u8) -> bool {
-    matches!(byte, b'\t' | b' '..=b'~')
-}
-
-/// Headers by which a request may have a body, or turn the connection into something else.
-const DECISIVE: [&[u8]; 3] = [b"Content-Length", b"Transfer-Encoding", b"Upgrade"];
-
-fn begins_with_text(buffer: &[u8]) -> bool {
+/// False for the first byte of a TLS handshake, say: its sender would wait for an answer and never end the head.
+pub(super) fn begins_with_text(buffer: &[u8]) -> bool {
     let first = buffer.first();
     first.is_none_or(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
 }
@@ -186,13 +104,14 @@ impl<'b> Head<'_, 'b> {
             .trim_ascii()
     }
 
-    /// HTTP/1.1 keeps the connection unless told otherwise, HTTP/1.0 only if told so.
     pub(super) fn keep_alive(&self) -> bool {
-        let connection = self.header("Connection").unwrap_or_default().trim_ascii();
-        match self.http10 {
-            true => connection.eq_ignore_ascii_case(b"keep-alive"),
-            false => !connection.eq_ignore_ascii_case(b"close"),
-        }
+        keep_alive(self.headers, self.http10)
+    }
+
+    /// True if the client waits to be asked for the body.
+    pub(super) fn expects_continue(&self) -> bool {
+        let expected = self.header("Expect").unwrap_or_default();
+        !self.http10 && expected.trim_ascii().eq_ignore_ascii_case(b"100-continue")
     }
 
     pub(super) fn is_gzip(&self) -> bool {
@@ -210,8 +129,48 @@ impl<'b> Head<'_, 'b> {
     }
 
     pub(super) fn headers(&self) -> Result<Headers, ReadError> {
-        collect(self.headers)
+        let length = self.headers.iter().map(|header| header.value.len()).sum();
+        let mut values = Vec::with_capacity(length);
+        for header in self.headers {
+            values.extend_from_slice(header.value);
+        }
+        // One copy of all values takes one allocation, or two.
+        let mut values = Bytes::from(values);
+        let mut headers = Headers::with_capacity(self.headers.len());
+        for header in self.headers {
+            let value = values.split_to(header.value.len());
+            let value = HeaderValue::from_maybe_shared(value).map_err(|_| BAD_VALUE)?;
+            headers.append(header_name(header)?, value);
+        }
+        Ok(headers)
     }
+}
+
+const BAD_VALUE: ReadError = ReadError::Malformed("malformed header value");
+
+fn header_name(header: &httparse::Header<'_>) -> Result<HeaderName, ReadError> {
+    HeaderName::from_bytes(header.name.as_bytes())
+        .map_err(|_| ReadError::Malformed("malformed header name"))
+}
+
+pub(super) fn header_map(headers: &[httparse::Header<'_>]) -> Result<HeaderMap, ReadError> {
+    let pairs = headers.iter().map(|header| {
+        let value = HeaderValue::from_bytes(header.value).map_err(|_| BAD_VALUE)?;
+        Ok((header_name(header)?, value))
+    });
+    pairs.collect()
+}
+
+/// HTTP/1.1 keeps the connection unless told otherwise, HTTP/1.0 only if told so.
+pub(super) fn keep_alive(headers: &[httparse::Header<'_>], http10: bool) -> bool {
+    let says = |word: &[u8]| {
+        let lines = headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case("Connection"));
+        let mut words = lines.flat_map(|line| line.value.split(|byte| *byte == b','));
+        words.any(|found| found.trim_ascii().eq_ignore_ascii_case(word))
+    };
+    !says(b"close") && (!http10 || says(b"keep-alive"))
 }
 
 /// What the headers say about the length of the body. Ambiguous framing is refused: what follows it could be taken for another
@@ -241,19 +200,6 @@ pub(super) fn declared_framing(
         (true, None) => Ok(Some(Framing::Chunked)),
         (false, length) => Ok(length.map(Framing::Length)),
     }
-}
-
-pub(super) fn collect<C: FromIterator<(HeaderName, HeaderValue)>>(
-    headers: &[httparse::Header<'_>],
-) -> Result<C, ReadError> {
-    let pairs = headers.iter().map(|header| {
-        let name = HeaderName::from_bytes(header.name.as_bytes())
-            .map_err(|_| ReadError::Malformed("malformed header name"))?;
-        let value = HeaderValue::from_bytes(header.value)
-            .map_err(|_| ReadError::Malformed("malformed header value"))?;
-        Ok((name, value))
-    });
-    pairs.collect()
 }
 
 fn parse_length(value: &[u8]) -> Result<usize, ReadError> {

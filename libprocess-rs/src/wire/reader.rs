@@ -1,10 +1,10 @@
-//! The reader of a message connection: bytes in, messages and requests out.
+//! The reader of a connection: bytes in, messages and the heads of other requests out.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, StatusCode};
 
-use super::body::{BodyReader, gunzip};
-use super::head::{Head, find_end, with_head};
+use super::body::BodyReader;
+use super::head::{Framing, Head, begins_with_text, find_end, with_head};
 use crate::Upid;
 use crate::http::{Headers, percent_decode};
 
@@ -25,13 +25,17 @@ pub(crate) struct Message {
     pub(crate) body: Bytes,
 }
 
-/// An ordinary request that came by a message connection.
+/// The head of a request that is no message.
 #[derive(Debug)]
-pub(crate) struct PlainRequest {
+pub(crate) struct RequestHead {
     pub(crate) method: Method,
     pub(crate) target: String,
     pub(crate) headers: Headers,
-    pub(crate) body: Bytes,
+    /// How the body ends that follows in the buffer.
+    pub(crate) framing: Framing,
+    pub(crate) gzip: bool,
+    /// The client waits to be asked for the body.
+    pub(crate) expects_continue: bool,
 }
 
 /// A message that cannot be delivered but leaves the connection intact.
@@ -45,8 +49,11 @@ pub(crate) struct Rejection {
 #[derive(Debug)]
 pub(crate) enum Item {
     Message(Message),
+    /// A message whose body is still compressed.
+    Compressed(Message),
     Rejected(Rejection),
-    Request(Box<PlainRequest>),
+    /// Whoever gets it takes the body from the buffer before asking for the next item.
+    Request(Box<RequestHead>),
 }
 
 /// Why a connection cannot be read any further.
@@ -76,15 +83,14 @@ pub(crate) struct Reader {
     buffer: BytesMut,
     /// How much of the buffer is known not to hold the end of the head.
     searched: usize,
-    body: Option<Pending>,
+    message: Option<Pending>,
     /// Connections mostly carry the messages of one sender, whose address need not be parsed each time.
     last_sender: (Vec<u8>, Upid),
 }
 
-/// A request whose body is still being read.
+/// A message whose body is still being read.
 struct Pending {
     kind: Kind,
-    gzip: bool,
     keep_alive: bool,
     body: BodyReader,
 }
@@ -94,13 +100,9 @@ enum Kind {
         from: Upid,
         to: Box<str>,
         name: Box<str>,
+        gzip: bool,
     },
     Rejected(Rejection),
-    Request {
-        method: Method,
-        target: String,
-        headers: Headers,
-    },
 }
 
 impl Reader {
@@ -109,7 +111,7 @@ impl Reader {
             limits,
             buffer,
             searched: 0,
-            body: None,
+            message: None,
             last_sender: (Vec::new(), Upid::default()),
         }
     }
@@ -119,40 +121,43 @@ impl Reader {
         &mut self.buffer
     }
 
-    /// True if part of a request has been read.
+    /// True if part of a request has been read that is not yet given.
     pub(crate) fn is_partial(&self) -> bool {
-        self.body.is_some() || !self.buffer.is_empty()
+        self.message.is_some() || !self.buffer.is_empty()
     }
 
-    /// True if a head has been read and its body is not complete.
+    /// True if the head of a message has been read and its body is not complete.
     pub(crate) fn in_body(&self) -> bool {
-        self.body.is_some()
+        self.message.is_some()
     }
 
-    /// The next complete request, and whether the connection lives on after it; `None` if more bytes are needed. After an
-    /// error the reader is of no more use.
+    /// The next message or head, and whether the connection lives on after it; `None` if more bytes are needed. After an error
+    /// the reader is of no more use.
     pub(crate) fn next(&mut self) -> Result<Option<(Item, bool)>, ReadError> {
-        if self.body.is_none() {
-            self.body = self.head()?;
+        if self.message.is_none() {
+            match self.head()? {
+                Some(Begun::Message(message)) => self.message = Some(message),
+                Some(Begun::Request(head, keep_alive)) => {
+                    return Ok(Some((Item::Request(head), keep_alive)));
+                }
+                None => return Ok(None),
+            }
         }
-        let Some(pending) = &mut self.body else {
+        let Some(pending) = &mut self.message else {
             return Ok(None);
         };
         let Some(body) = pending.body.feed(&mut self.buffer)? else {
             return Ok(None);
         };
-        let Some(pending) = self.body.take() else {
-            return Ok(None);
-        };
-        let body = match pending.gzip && !body.is_empty() {
-            true => gunzip(&body, self.limits.body_bytes)?,
-            false => body,
-        };
-        Ok(Some((pending.kind.into_item(body), pending.keep_alive)))
+        let pending = self.message.take();
+        Ok(pending.map(|pending| (pending.kind.into_item(body), pending.keep_alive)))
     }
 
-    fn head(&mut self) -> Result<Option<Pending>, ReadError> {
+    fn head(&mut self) -> Result<Option<Begun>, ReadError> {
         self.skip_empty_lines();
+        if !begins_with_text(&self.buffer) {
+            return Err(ReadError::Malformed("not HTTP"));
+        }
         let limit = self.limits.head_bytes;
         let Some(end) = find_end(&self.buffer, self.searched) else {
             self.searched = self.buffer.len();
@@ -165,9 +170,11 @@ impl Reader {
             return Err(ReadError::HeadTooLarge);
         }
         self.searched = 0;
-        let head = self.buffer.split_to(end);
+        let head = self.buffer.get(..end).unwrap_or_default();
         let (body_limit, last_sender) = (self.limits.body_bytes, &mut self.last_sender);
-        with_head(&head, |head| pending(&head, body_limit, last_sender))?.map(Some)
+        let begun = with_head(head, |head| begin(&head, body_limit, last_sender))??;
+        self.buffer.advance(end);
+        Ok(Some(begun))
     }
 
     /// Some clients send an empty line after a body.
@@ -185,47 +192,57 @@ impl Reader {
 impl Kind {
     fn into_item(self, body: Bytes) -> Item {
         match self {
-            Kind::Message { from, to, name } => Item::Message(Message {
+            Kind::Message {
                 from,
                 to,
                 name,
-                body,
-            }),
+                gzip,
+            } => {
+                let message = Message {
+                    from,
+                    to,
+                    name,
+                    body,
+                };
+                match gzip {
+                    true => Item::Compressed(message),
+                    false => Item::Message(message),
+                }
+            }
             Kind::Rejected(rejection) => Item::Rejected(rejection),
-            Kind::Request {
-                method,
-                target,
-                headers,
-            } => Item::Request(Box::new(PlainRequest {
-                method,
-                target,
-                headers,
-                body,
-            })),
         }
     }
 }
 
-fn pending(
+/// What a head begins.
+enum Begun {
+    Message(Pending),
+    /// With whether the connection lives on after it.
+    Request(Box<RequestHead>, bool),
+}
+
+fn begin(
     head: &Head<'_, '_>,
     body_limit: usize,
     last_sender: &mut (Vec<u8>, Upid),
-) -> Result<Pending, ReadError> {
-    let kind = if head.is_message() {
-        message(head, last_sender)
-    } else {
-        Kind::Request {
-            method: head.parsed_method()?,
-            target: head.target.to_owned(),
-            headers: head.headers()?,
-        }
-    };
-    Ok(Pending {
-        kind,
+) -> Result<Begun, ReadError> {
+    let (framing, keep_alive) = (head.framing()?, head.keep_alive());
+    if head.is_message() {
+        return Ok(Begun::Message(Pending {
+            kind: message(head, last_sender),
+            keep_alive,
+            body: BodyReader::new(framing, body_limit)?,
+        }));
+    }
+    let request = RequestHead {
+        method: head.parsed_method()?,
+        target: head.target.to_owned(),
+        headers: head.headers()?,
+        framing,
         gzip: head.is_gzip(),
-        keep_alive: head.keep_alive(),
-        body: BodyReader::new(head.framing()?, body_limit)?,
-    })
+        expects_continue: head.expects_continue(),
+    };
+    Ok(Begun::Request(Box::new(request), keep_alive))
 }
 
 fn message(head: &Head<'_, '_>, last_sender: &mut (Vec<u8>, Upid)) -> Kind {
@@ -238,6 +255,7 @@ fn message(head: &Head<'_, '_>, last_sender: &mut (Vec<u8>, Upid)) -> Kind {
             from: last_sender.1.clone(),
             to,
             name,
+            gzip: head.is_gzip(),
         },
         Err(rejection) => Kind::Rejected(rejection),
     }

@@ -3,12 +3,11 @@
 use std::mem::MaybeUninit;
 
 use bytes::BytesMut;
-use http::header::CONNECTION;
 use http::{HeaderMap, StatusCode, Version};
 
 use super::ReadError;
 use super::body::Decoder;
-use super::head::{Framing, MAX_HEADERS, collect, declared_framing, find_end};
+use super::head::{Framing, MAX_HEADERS, declared_framing, find_end, header_map, keep_alive};
 
 /// Finds the heads of responses.
 #[derive(Debug)]
@@ -96,26 +95,13 @@ fn parse(bytes: &[u8], to_head: bool) -> Result<ResponseHead, ReadError> {
         true => Some(Framing::Length(0)),
         false => declared_framing(response.headers)?,
     };
-    let headers: HeaderMap = collect(response.headers)?;
     Ok(ResponseHead {
         status,
         version,
-        keep_alive: framing.is_some() && keep_alive(version, &headers),
-        headers,
+        keep_alive: framing.is_some() && keep_alive(response.headers, version == Version::HTTP_10),
+        headers: header_map(response.headers)?,
         framing,
     })
-}
-
-/// HTTP/1.1 keeps the connection unless told otherwise, HTTP/1.0 only if told so.
-fn keep_alive(version: Version, headers: &HeaderMap) -> bool {
-    let says = |word: &str| {
-        let values = headers.get_all(CONNECTION).iter();
-        let mut words = values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','));
-        words.any(|found| found.trim().eq_ignore_ascii_case(word))
-    };
-    !says("close") && (version != Version::HTTP_10 || says("keep-alive"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
-use super::head::MAX_HEADERS;
 use super::*;
 use crate::Upid;
 use crate::fuzzing::read_messages;
@@ -30,13 +29,9 @@ fn read(bytes: &[u8]) -> Vec<String> {
     loop {
         match reader.next() {
             Ok(Some((item, keep_alive))) => {
-                let text = match item {
-                    Item::Message(m) => {
-                        let body = String::from_utf8_lossy(&m.body);
-                        format!("{} {} {} {body}", m.from, m.to, m.name)
-                    }
-                    Item::Rejected(rejection) => rejection.status.as_u16().to_string(),
-                    Item::Request(request) => format!("{} {}", request.method, request.target),
+                let text = match text_of(item, reader.buffer()) {
+                    Ok(text) => text,
+                    Err(error) => format!("error {}", error.status().as_u16()),
                 };
                 read.push(if keep_alive {
                     text
@@ -54,6 +49,36 @@ fn read(bytes: &[u8]) -> Vec<String> {
             }
         }
     }
+}
+
+/// The item as text, with the body that is behind a request.
+fn text_of(item: Item, buffer: &mut BytesMut) -> Result<String, ReadError> {
+    let message = |m: Message, body: Bytes| {
+        let body = String::from_utf8_lossy(&body);
+        format!("{} {} {} {body}", m.from, m.to, m.name)
+    };
+    Ok(match item {
+        Item::Message(mut m) => {
+            let body = std::mem::take(&mut m.body);
+            message(m, body)
+        }
+        Item::Compressed(m) => {
+            let body = gunzip(&m.body, limits().body_bytes)?;
+            message(m, body)
+        }
+        Item::Rejected(rejection) => rejection.status.as_u16().to_string(),
+        Item::Request(request) => {
+            let decoder = Decoder::new(request.framing, limits().body_bytes)?;
+            let body = BodyReader::from(decoder.skipping_trailers()).feed(buffer)?;
+            let body = body.map_or_else(
+                || "partial".into(),
+                |body| String::from_utf8_lossy(&body).into_owned(),
+            );
+            format!("{} {} {body}", request.method, request.target)
+                .trim_end()
+                .to_owned()
+        }
+    })
 }
 
 fn check(bytes: impl AsRef<[u8]>, expected: &[&str]) {
@@ -259,36 +284,6 @@ fn heads() {
     assert_eq!(reader.next().unwrap_err(), ReadError::HeadTooLarge);
 }
 
-#[test]
-fn classifies_connections() {
-    let check = |text: &str, expected: Result<Classified, ReadError>| {
-        assert_eq!(classify(text.as_bytes(), 0, 100), expected, "{text:?}");
-    };
-    check("", Ok(Classified::Partial));
-    check("\r\nG", Ok(Classified::Partial));
-    check("\x16\x03\x01", Err(ReadError::Malformed("not HTTP")));
-    check(
-        "POST / HTTP/1.1\r\nLibprocess-From: x\r\n",
-        Ok(Classified::Partial),
-    );
-    check(
-        "POST / HTTP/1.1\r\nLibprocess-From: x\r\n\r\n",
-        Ok(Classified::Own),
-    );
-    check(
-        "POST / HTTP/1.1\r\nUser-Agent: libprocess/\r\n\r\nbody",
-        Ok(Classified::Own),
-    );
-    check("POST / HTTP/1.1\r\nHost: x\r\n\r\n", Ok(Classified::Web));
-    check("GET / HTTP/1.1\r\n\r\n", Ok(Classified::Own));
-    check("GET / HTTP/1.0\r\n\r\n", Ok(Classified::Web));
-    check(
-        "nonsense\r\n\r\n",
-        Err(ReadError::Malformed("malformed head")),
-    );
-    check(&"x".repeat(100), Err(ReadError::HeadTooLarge));
-}
-
 /// Pieces of requests, so that random sequences of them get past the first checks.
 fn fragment() -> impl Strategy<Value = Vec<u8>> {
     let text = |text: &'static str| Just(text.as_bytes().to_vec());
@@ -321,57 +316,5 @@ proptest! {
         let whole = read_messages([&bytes[..]], 512, 100);
         prop_assert_eq!(&read_messages(portions, 512, 100), &whole);
         prop_assert_eq!(&read_messages(bytes.chunks(1), 512, 100), &whole);
-    }
-}
-
-#[test]
-fn heads_that_can_have_no_body() {
-    let check = |head: &str, expected: bool| {
-        let text = format!("{head}GET /next HTTP/1.1\r\n\r\n");
-        let found = bodiless_head(text.as_bytes());
-        assert_eq!(found, expected.then_some(head.len()), "{head:?}");
-        if expected {
-            let framing = framing_of(head.as_bytes());
-            assert_eq!(framing, Some(Framing::Length(0)), "{head:?}");
-        }
-    };
-    check("GET /a HTTP/1.1\r\n\r\n", true);
-    check("GET /a HTTP/1.1\r\nHost: x:1\r\nAccept:*/*\r\n\r\n", true);
-    check(
-        "GET /a HTTP/1.1\r\nX-Content-Length: 3\r\nEmpty:\r\n\r\n",
-        true,
-    );
-    check(
-        "GET /a HTTP/1.1\r\nHost: x\r\ncontent-LENGTH: 0\r\n\r\n",
-        false,
-    );
-    check(
-        "GET /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        false,
-    );
-    check("GET /a HTTP/1.1\r\nUpgrade: h2c\r\n\r\n", false);
-    check(
-        "GET /a HTTP/1.1\r\nbroken\r\nContent-Length: 3\r\n\r\n",
-        false,
-    );
-    check("GET /a HTTP/1.0\r\n\r\n", false);
-    check("GET / LTTP /'\0 HTTP/1.1\r\n\r\n", false);
-    check("GET  HTTP/1.1\r\n\r\n", false);
-    check("GET /a HTTP/1.1\r\na b: c\r\n\r\n", false);
-    check("GET /a HTTP/1.1\r\na: b\0\r\n\r\n", false);
-    check("GET /a HTTP/1.1\r\na: b\n\r\n", false);
-    let headers = |count| format!("GET /a HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(count));
-    check(&headers(MAX_HEADERS), true);
-    check(&headers(MAX_HEADERS + 1), false);
-    check("GET /a HTTP/1.1\n\n", false);
-    check("HEAD /a HTTP/1.1\r\n\r\n", false);
-    check("CONNECT a:1 HTTP/1.1\r\n\r\n", false);
-    for part in [
-        "",
-        "GET",
-        "GET /a HTTP/1.1\r\n",
-        "GET /a HTTP/1.1\r\nHost: x\r\n\r",
-    ] {
-        assert_eq!(bodiless_head(part.as_bytes()), None, "{part:?}");
     }
 }

@@ -19,9 +19,6 @@ use super::files::Files;
 /// Crates whose DEBUG and TRACE events verbosity can show.
 const OWN_CRATES: [&str; 2] = ["mesos", "libprocess"];
 
-/// Crates that log what clients do, such as to leave an event stream, as errors of ours. Verbosity can show it.
-const CRATES_OF_CLIENTS: [&str; 1] = ["actix_http"];
-
 /// Where lines go.
 struct Sinks {
     stderr: Option<Box<dyn Write + Send>>,
@@ -50,21 +47,20 @@ impl GlogLayer {
     }
 
     fn shows(&self, metadata: &Metadata<'_>) -> bool {
-        let of = |crates: &[&str]| {
-            crates
-                .iter()
-                .any(|name| metadata.target().starts_with(name))
-        };
         let needed = match *metadata.level() {
             Level::TRACE => 2,
             Level::DEBUG => 1,
-            _ if of(&CRATES_OF_CLIENTS) => 1,
             _ => 0,
         };
         if needed > self.verbosity.load(Ordering::Relaxed) {
             return false;
         }
-        let known = *metadata.level() <= Level::INFO || of(&OWN_CRATES);
+        let is_own = || {
+            OWN_CRATES
+                .iter()
+                .any(|name| metadata.target().starts_with(name))
+        };
+        let known = *metadata.level() <= Level::INFO || is_own();
         known && severity(metadata) >= self.level
     }
 }

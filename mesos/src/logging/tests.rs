@@ -184,14 +184,3 @@ fn the_shown_file() {
     );
     check(&["--log_dir=/l", "--external_log_file=/x"], Some("/x"));
 }
-
-#[test]
-fn what_clients_do_is_no_error_of_ours() {
-    let text = |verbosity| {
-        logged(&[], verbosity, |_| {
-            tracing::error!(target: "actix_http::h1::dispatcher", "a client left");
-        })
-    };
-    assert_eq!(text(0), "");
-    assert!(text(1).ends_with("a client left\n"));
-}

@@ -192,8 +192,7 @@ impl Runtime {
     /// # Order
     /// Requests to the routes of one actor that are in the same realm reach their handlers in the order in which they arrived,
     /// however long the authenticator takes for each; it works on them at the same time. Requests to routes of another realm,
-    /// of another actor or without a realm are not held up by them. Requests that come by one connection keep their order in
-    /// any case, for each is answered before the next is looked at.
+    /// of another actor or without a realm are not held up by them, also if they come by the same connection.
     ///
     /// Upstream keeps one order for all requests to an actor, so that one slow authenticator stalls all its routes.
     pub fn set_authenticator(
