@@ -13,10 +13,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::files::{OpenFile, Part};
 use crate::http::{
-    Body, ByteRange, GZIP_MINIMUM_BODY_BYTES, Headers, Outcome, Preferences, Ranges, Request,
-    Response, StreamReader, Target, answer, compressed, content_type, parse_ranges, validators,
+    Body, ByteRange, GZIP_MINIMUM_BODY_BYTES, Headers, Outcome, Preferences, Ranges, Response,
+    StreamReader, compressed, content_type, parse_ranges, validators,
 };
-use crate::runtime::Inner;
 
 /// A response ready to be sent.
 pub(super) struct Ready {
@@ -53,13 +52,6 @@ impl Payload {
             Self::Unsent(framing) => *framing,
         }
     }
-}
-
-/// Has `target` answer a request.
-pub(super) async fn respond(inner: &Inner, target: Target, request: Box<Request>) -> Ready {
-    let preferences = Preferences::of(&request.method, &request.headers);
-    let response = answer(inner, target, request).await;
-    Ready::new(response, &preferences).await
 }
 
 impl Ready {

@@ -11,11 +11,11 @@ use http::{Method, StatusCode};
 use tokio_util::sync::PollSender;
 
 use super::answers::{Answer, Answers};
-use super::ready::respond;
+use super::ready::Ready;
 use crate::actor::{Envelope, wait_for};
 use crate::client::Inflate;
 use crate::http::{
-    BodyError, BodySender, BodyStream, Preferences, Request, Response, Target, ask, target,
+    BodyError, BodySender, BodyStream, Preferences, Request, Response, Target, answer, ask, target,
     target_at_once,
 };
 use crate::runtime::Inner;
@@ -383,7 +383,10 @@ impl Requests {
             }
             target => {
                 let inner = self.inner.clone();
-                answers.wait_for(async move { respond(&inner, target, request).await });
+                answers.wait_for(async move {
+                    let response = answer(&inner, target, request).await;
+                    Ready::new(response, &preferences).await
+                });
             }
         }
         self.answered(answers);
