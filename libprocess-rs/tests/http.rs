@@ -744,3 +744,122 @@ fn one_worker_is_enough() {
     assert_eq!(client.response().code(), 202);
     log.wait_for(&["x 1"]);
 }
+
+/// Both kinds of connection.
+const HOSTS: [&str; 2] = ["", "Host: x\r\n"];
+
+/// Keeps the writers of its streams.
+#[derive(Default)]
+struct Keeper {
+    writers: Vec<StreamWriter>,
+}
+
+impl Process for Keeper {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.route("/kept", RouteOptions::default(), |keeper, _, _| {
+            let (response, writer) = Response::stream("text/plain");
+            writer.write("piece").unwrap();
+            keeper.writers.push(writer);
+            response.into()
+        });
+        ctx.route("/spawned", RouteOptions::default(), |_, ctx, _| {
+            let (response, writer) = Response::stream("text/plain");
+            ctx.spawn(
+                async move {
+                    writer.write("piece").unwrap();
+                    writer.closed().await;
+                },
+                |_, _, ()| (),
+            );
+            response.into()
+        });
+        ctx.route("/panic", RouteOptions::default(), |_, _, _| {
+            panic!("asked to")
+        });
+    }
+}
+
+#[test]
+fn a_stream_breaks_off_if_its_writer_fails_or_ends_with_its_actor() {
+    let check = |target: &str, end: fn(&common::Guard, &libprocess::Pid<Keeper>), rest: &str| {
+        for host in HOSTS {
+            let runtime = start(loopback());
+            let keeper = runtime.spawn("k", Keeper::default()).unwrap();
+            sync(&keeper);
+            let mut client = Client::connect(runtime.address());
+            client.send(format!(
+                "GET {target} HTTP/1.1\r\n{host}Connection: close\r\n\r\n"
+            ));
+            client.until("\r\n\r\n");
+            assert_eq!(client.chunk().unwrap(), b"piece");
+            end(&runtime, &keeper);
+            assert_eq!(client.read_to_end(), rest, "{target}");
+        }
+    };
+    let terminate = |runtime: &common::Guard, keeper: &libprocess::Pid<Keeper>| {
+        runtime.terminate(keeper.upid());
+    };
+    check(
+        "/k/kept",
+        |_, keeper| keeper.dispatch(|keeper, _| keeper.writers.clear()),
+        "0\r\n\r\n",
+    );
+    check(
+        "/k/kept",
+        |_, keeper| {
+            keeper.dispatch(|keeper, _| keeper.writers.pop().unwrap().fail());
+        },
+        "",
+    );
+    check("/k/kept", terminate, "");
+    check("/k/spawned", terminate, "");
+    check(
+        "/k/kept",
+        |runtime, _| assert_eq!(get(runtime, "/k/panic").code(), 500),
+        "",
+    );
+}
+
+#[test]
+fn requests_to_an_actor_that_ends_before_their_turn_are_answered_500() {
+    for host in HOSTS {
+        let runtime = start(loopback());
+        let keeper = runtime.spawn("k", Keeper::default()).unwrap();
+        sync(&keeper);
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (began, begun) = std::sync::mpsc::channel();
+        keeper.dispatch(move |_, _| {
+            began.send(()).unwrap();
+            // Ends when the other side is dropped.
+            let _ = held.recv();
+        });
+        begun.recv_timeout(common::DEADLINE).unwrap();
+        let mut client = Client::connect(runtime.address());
+        client.send(format!("GET /k/kept HTTP/1.1\r\n{host}\r\n"));
+        until("the request is queued", || {
+            keeper.queued().http_requests == 1
+        });
+        runtime.terminate(keeper.upid());
+        drop(hold);
+        let answer = client.response();
+        assert_eq!(
+            (answer.code(), answer.text().as_str()),
+            (500, "500 Internal Server Error.")
+        );
+    }
+}
+
+#[test]
+fn a_handler_that_panics_answers_500() {
+    for host in HOSTS {
+        let runtime = start(loopback());
+        let keeper = runtime.spawn("k", Keeper::default()).unwrap();
+        sync(&keeper);
+        let mut client = Client::connect(runtime.address());
+        client.send(format!("GET /k/panic HTTP/1.1\r\n{host}\r\n"));
+        assert_eq!(client.response().code(), 500);
+        until("the actor has ended", || !runtime.contains("k"));
+        client.send(format!("GET /k/panic HTTP/1.1\r\n{host}\r\n"));
+        assert_eq!(client.response().code(), 404);
+    }
+}

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{Context, Event, Mailbox, Process};
 use crate::Upid;
+use crate::http::abandoning;
 
 /// After this many events the actor lets others on its thread have a turn.
 const EVENTS_PER_POLL: u64 = 256;
@@ -40,7 +41,11 @@ impl<P: Process> Host<P> {
 
 /// Starts `process` on the current arbiter, which drops it when it has ended.
 pub(crate) fn start<P: Process>(process: P, ctx: Context<P>) {
-    actix_rt::spawn(Host::new(process, ctx));
+    let mut host = Host::new(process, ctx);
+    actix_rt::spawn(async move {
+        (&mut host).await;
+        abandoning(|| drop(host));
+    });
 }
 
 /// Starts `process` on the current arbiter and gives it `back` when it has ended, unless by a panic.
@@ -166,6 +171,6 @@ impl<P: Process> Host<P> {
                 Next::Terminate
             });
         }
-        self.ctx.end();
+        abandoning(|| self.ctx.end());
     }
 }

@@ -97,12 +97,13 @@ impl Request {
         self
     }
 
-    /// Makes the body what is written to the writer. It ends when the writer and its clones are dropped.
+    /// Makes the body what is written to the writer. It ends when the writer and its clones are dropped; if the writer
+    /// [fails](StreamWriter::fail), so does the request, and the connection ends.
     pub fn pipe(self) -> (Self, StreamWriter) {
         let (writer, reader) = stream_channel();
         let pieces = stream::unfold(reader, |mut reader| async {
             let piece = reader.recv().await?;
-            Some((Ok::<_, String>(piece), reader))
+            Some((piece, reader))
         });
         (self.stream(pieces), writer)
     }

@@ -39,4 +39,4 @@ pub(crate) use request::BodySender;
 pub(crate) use response::{Body, ReplyKind, reason};
 pub(crate) use route::{Found, Route, RouteTable, content_type};
 pub(crate) use serve::{Answer, Target, answer, answer_or_error, ask, target, target_at_once};
-pub(crate) use stream::{StreamReader, channel as stream_channel};
+pub(crate) use stream::{StreamReader, abandoning, channel as stream_channel};

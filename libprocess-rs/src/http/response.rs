@@ -161,7 +161,8 @@ impl Response {
         Self::new(StatusCode::TEMPORARY_REDIRECT, Bytes::new()).header(LOCATION, location.as_ref())
     }
 
-    /// 200 with a body that is written piece by piece. The response ends when the writer is dropped.
+    /// 200 with a body that is written piece by piece. The response ends when the writer is dropped, and breaks off when it
+    /// [fails](StreamWriter::fail).
     pub fn stream(content_type: &str) -> (Self, StreamWriter) {
         let (writer, reader) = channel();
         let mut response = Self::ok().header(CONTENT_TYPE, content_type);

@@ -238,7 +238,7 @@ impl Answers {
     /// side.
     ///
     /// # Errors
-    /// A body breaks off: its file has become shorter, or it is a stream and the client has closed its side.
+    /// A body breaks off: its file has become shorter, its writer has failed, or it is a stream and the client has closed its side.
     pub(super) fn fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -372,6 +372,7 @@ impl Body {
             }
             Self::Stream(stream) => match stream.poll_recv(cx) {
                 Poll::Ready(Some(piece)) => {
+                    let piece = piece.map_err(io::Error::other)?;
                     // Writing to memory cannot fail.
                     let _ = write!(out, "{:x}\r\n", piece.len());
                     out.extend_from_slice(&piece);

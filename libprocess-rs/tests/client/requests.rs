@@ -124,6 +124,20 @@ fn bodies_are_sent_piece_by_piece() {
             assert_eq!(rest, "");
         },
     );
+    connected(
+        ClientConfig::default(),
+        |connection, mut server, _| async move {
+            let (request, writer) = get("/").pipe();
+            let response = connection.send(request);
+            writer.write("a").unwrap();
+            writer.fail();
+            let mut text = String::new();
+            server.0.read_to_string(&mut text).await.unwrap();
+            assert!(text.ends_with("\r\n\r\n1\r\na\r\n"), "{text}");
+            let expected = "GET / not answered: the body of a request failed: the writer of the stream gave up";
+            assert_eq!(body(response.await), expected);
+        },
+    );
 }
 
 #[test]
