@@ -258,3 +258,44 @@ fn head_of_a_file() {
         assert_eq!(client.response().code(), 200);
     }
 }
+
+#[test]
+fn what_is_no_file_or_cannot_be_read() {
+    let Fixture { runtime, directory } = downloads();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::create_dir(path("folder")).unwrap();
+    // Opening it for reading would wait for a writer.
+    nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::os::unix::fs::symlink("loop", path("loop")).unwrap();
+    let check = |name: &str, code: u16| {
+        for host in HOSTS {
+            let answer = fetch(&runtime, host, &format!("/d/files/{name}"), "");
+            assert_eq!(answer.code(), code, "{name}");
+        }
+    };
+    check("missing", 404);
+    check("digits.txt/below", 404);
+    check("folder", 404);
+    check("pipe", 404);
+    check("loop", 500);
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_sent_breaks_off() {
+    // More than the buffers of a connection hold.
+    const LENGTH: u64 = 64 * 1024 * 1024;
+    let Fixture { runtime, directory } = downloads();
+    for host in HOSTS {
+        let file = std::fs::File::create(directory.path().join("shrinking")).unwrap();
+        file.set_len(LENGTH).unwrap();
+        let mut client = Client::connect(runtime.address());
+        client.send(format!("GET /d/files/shrinking HTTP/1.1\r\n{host}\r\n"));
+        let head = client.until("\r\n\r\n").to_ascii_lowercase();
+        assert!(
+            head.contains(&format!("content-length: {LENGTH}\r\n")),
+            "{head}"
+        );
+        file.set_len(1).unwrap();
+        assert!((client.read_to_end().len() as u64) < LENGTH);
+    }
+}

@@ -170,8 +170,8 @@ impl Response {
         (response, writer)
     }
 
-    /// 200 with the content of a file, read while it is sent; 404 if there is no such file. Unless they are set, the content type
-    /// follows the file name, and `ETag` and `Last-Modified` its modification time and length.
+    /// 200 with the content of a file, read while it is sent; 404 if there is no such file, 500 if it cannot be read. Unless they
+    /// are set, the content type follows the file name, and `ETag` and `Last-Modified` its modification time and length.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         let mut response = Self::ok();
         response.body = Body::File(path.into());

@@ -6,7 +6,8 @@ use std::io::{self, SeekFrom};
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
-use tokio::fs::File;
+use nix::fcntl::OFlag;
+use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::http::ByteRange;
@@ -32,12 +33,15 @@ impl OpenFile {
     /// Opens a file to be sent as a whole.
     ///
     /// # Errors
-    /// It cannot be opened, or is no file.
+    /// It cannot be opened; of kind `NotFound` also if it is something else, such as a directory.
     pub(super) async fn open(path: &Path) -> io::Result<(Self, Metadata)> {
-        let file = File::open(path).await?;
+        let mut options = OpenOptions::new();
+        // To open a pipe for reading would wait for somebody who writes to it.
+        options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+        let file = options.open(path).await?;
         let metadata = file.metadata().await?;
         if !metadata.is_file() {
-            return Err(io::ErrorKind::IsADirectory.into());
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it is no file"));
         }
         let whole = ByteRange {
             start: 0,

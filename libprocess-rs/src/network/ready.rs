@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -152,10 +153,13 @@ impl Ready {
                     body: Payload::File(Box::new(file)),
                 }
             }
-            Err(error) => {
-                tracing::debug!("Cannot send '{}': {error}", path.display());
-                Self::status(StatusCode::NOT_FOUND)
-            }
+            Err(error) => Self::status(match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => StatusCode::NOT_FOUND,
+                _ => {
+                    tracing::warn!("Cannot send '{}': {error}", path.display());
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }
+            }),
         }
     }
 

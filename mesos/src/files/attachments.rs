@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Group, Uid, User};
 use thiserror::Error;
 
@@ -121,7 +122,10 @@ impl Attachments {
             path: path.clone(),
             source,
         };
-        let mut file = File::open(&path).map_err(fail)?;
+        let mut options = File::options();
+        // To open a pipe for reading would wait for somebody who writes to it.
+        options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+        let mut file = options.open(&path).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
         if metadata.is_dir() {
             return Err(FilesError::Directory("read"));
@@ -248,6 +252,19 @@ mod tests {
             attachments.read("/a", 0, None),
             Err(FilesError::Directory("read"))
         ));
+    }
+
+    #[test]
+    fn a_pipe_has_nothing_and_does_not_make_the_reader_wait() {
+        let (folder, attachments) = setup();
+        let pipe = folder.path().join("box/pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let section = attachments.read("/a/pipe", 0, None).unwrap();
+        let empty = Section {
+            size: 0,
+            data: Vec::new(),
+        };
+        assert_eq!(section, empty);
     }
 
     #[test]
