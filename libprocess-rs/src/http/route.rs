@@ -234,35 +234,6 @@ fn fits(pattern: &str, path: &str) -> bool {
     }) && segments.next().is_none()
 }
 
-/// The content type of a file by its name; upstream's table, in which several of today's types are missing.
-pub(crate) fn content_type(path: &Path) -> Option<&'static str> {
-    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-    CONTENT_TYPES
-        .iter()
-        .find_map(|(known, content_type)| (*known == extension).then_some(*content_type))
-}
-
-const CONTENT_TYPES: &[(&str, &str)] = &[
-    ("css", "text/css"),
-    ("csv", "text/csv"),
-    ("gif", "image/gif"),
-    ("htm", "text/html"),
-    ("html", "text/html"),
-    ("ico", "image/vnd.microsoft.icon"),
-    ("jpeg", "image/jpeg"),
-    ("jpg", "image/jpeg"),
-    ("js", "application/x-javascript"),
-    ("pdf", "application/pdf"),
-    ("png", "image/png"),
-    ("svg", "image/svg+xml"),
-    ("tar", "application/x-tar"),
-    ("txt", "text/plain"),
-    ("woff", "font/woff"),
-    ("woff2", "font/woff2"),
-    ("xml", "text/xml"),
-    ("zip", "application/zip"),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,16 +316,5 @@ mod tests {
         assert!(!Arc::ptr_eq(&lane("/a"), &lane("/c")));
         assert_eq!(lane("/c").realm.as_deref(), Some("w"));
         assert_eq!(lane("/d").realm, None);
-    }
-
-    #[test]
-    fn content_types_by_extension() {
-        let check = |name: &str, expected: Option<&str>| {
-            assert_eq!(content_type(Path::new(name)), expected);
-        };
-        check("x.js", Some("application/x-javascript"));
-        check("X.HTML", Some("text/html"));
-        check("x.json", None);
-        check("x", None);
     }
 }
