@@ -75,7 +75,10 @@ impl Conditions {
             return Outcome::Failed;
         }
         let unchanged = match (&self.if_none_match, self.if_modified_since) {
-            (Some(known), _) => tag.is_some_and(|tag| contains(known, tag, weak)),
+            (Some(known), _) => {
+                is_any(known) && modified.is_some()
+                    || tag.is_some_and(|tag| contains(known, tag, weak))
+            }
             (None, Some(since)) => modified.is_some_and(|modified| modified <= since),
             (None, None) => false,
         };
@@ -95,7 +98,8 @@ impl Conditions {
             true => answer
                 .get(ETAG)
                 .is_some_and(|tag| strong(condition, tag.to_str().unwrap_or_default())),
-            false => parse_date(condition).is_some_and(|date| last_modified(answer) == Some(date)),
+            false => parse_date(condition)
+                .is_some_and(|date| last_modified(answer) == Some(date) && is_over(date)),
         };
         holds.then_some(range)
     }
@@ -112,13 +116,25 @@ fn parse_date(text: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text).ok()
 }
 
+/// Whether the second that a date names is over. Until then there may come further changes with the same date (RFC 9110, section
+/// 8.8.2.2).
+fn is_over(date: SystemTime) -> bool {
+    let age = SystemTime::now().duration_since(date);
+    age.is_ok_and(|age| age >= Duration::from_secs(1))
+}
+
 fn last_modified(answer: &Headers) -> Option<SystemTime> {
     parse_date(answer.get(LAST_MODIFIED)?.to_str().ok()?)
 }
 
+/// Whether a condition is on there being anything at all.
+fn is_any(list: &str) -> bool {
+    list.trim() == "*"
+}
+
 /// Whether a list of entity tags, or `*`, has one that is equal to `tag`.
 fn contains(list: &str, tag: &str, equal: fn(&str, &str) -> bool) -> bool {
-    list.trim() == "*" || tags(list).any(|entry| equal(entry, tag))
+    is_any(list) || tags(list).any(|entry| equal(entry, tag))
 }
 
 /// The entity tags of a list. A tag may have commas between its quotes.
@@ -202,6 +218,28 @@ mod tests {
             &[(IF_UNMODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:36 GMT")],
             Outcome::Failed,
         );
+    }
+
+    #[test]
+    fn answers_with_a_date_alone() {
+        let answer = map(&[(LAST_MODIFIED, DATE)]);
+        let check = |name: HeaderName, value: &str, expected: Outcome| {
+            let headers = map(&[(name, value)]);
+            let conditions = Conditions::of(&Method::GET, &headers).unwrap();
+            assert_eq!(conditions.evaluate(&answer), expected, "{value}");
+        };
+        check(IF_NONE_MATCH, "*", Outcome::NotModified);
+        check(IF_NONE_MATCH, "\"a\"", Outcome::Send);
+        check(IF_MATCH, "*", Outcome::Send);
+    }
+
+    #[test]
+    fn a_date_is_no_condition_for_a_range_before_its_second_is_over() {
+        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
+        let headers = map(&[(RANGE, "bytes=0-"), (IF_RANGE, &soon)]);
+        let conditions = Conditions::of(&Method::GET, &headers).unwrap();
+        let answer = map(&[(LAST_MODIFIED, &soon)]);
+        assert_eq!(conditions.range(&answer), None);
     }
 
     #[test]
