@@ -1,10 +1,10 @@
 //! Routes, percent-encoding, queries and what a server reads of a request: no input may make them panic, the route found is the
-//! longest that fits, and what was decoded can be encoded again.
+//! longest that fits, no spelling of a path gets by a rule against it, and what was decoded can be encoded again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use libprocess::Query;
-use libprocess::fuzzing::{find_route, percent_decode, read_request};
+use libprocess::fuzzing::{find_route, is_refused, percent_decode, read_request};
 
 /// Routes of one actor at most.
 const MAX_ROUTES: usize = 16;
@@ -29,6 +29,9 @@ fuzz_target!(|text: &str| {
         let longest = longest_prefix(&names, path).map(|name| format!("/{name}"));
         let file = |found: &String| found.starts_with("/assets");
         assert!(found == longest || longest.is_none() && found.as_ref().is_some_and(file));
+    }
+    if let Some(found) = found.filter(|found| !found.starts_with("/assets")) {
+        assert!(is_refused(path, &found));
     }
     let route = names.first().copied().unwrap_or_default();
     let _ = read_request(target, &headers, route, BODY_BYTES);

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use crate::http::{Found, Headers, Preferences, Ranges, RouteTable, parse_ranges};
 use crate::wire::{BodyReader, Decoder, Item, Limits, ReadError, Reader};
-use crate::{Endpoint, Request, RouteOptions, Upid};
+use crate::{DisabledEndpoints, Endpoint, FirewallRule, Request, RouteOptions, Upid};
 
 /// Appends the request for one message, as it goes over the wire.
 pub fn encode_message(out: &mut BytesMut, from: &Upid, to: &Upid, name: &str, body: &[u8]) {
@@ -114,6 +114,18 @@ pub fn find_route(names: &[&str], path: &str) -> Option<String> {
     })
 }
 
+/// Whether rules against the route `route` of an actor, by its name with the id of the actor and without, both refuse a request
+/// for the path `path` within the actor, which leads there.
+pub fn is_refused(path: &str, route: &str) -> bool {
+    let request = Request::new(Method::GET, "/");
+    let endpoint = Endpoint::new(&format!("/id/{path}"), Some(route), Some("id"));
+    let names = [format!("/id/{route}"), format!("/{route}")];
+    names.iter().all(|name| {
+        let rule = DisabledEndpoints::new([name]);
+        rule.refuse(&request, &endpoint).is_some()
+    })
+}
+
 /// Reads all there is to read of a request for a body of `length` bytes that the route `route` serves, and writes it down; `None`
 /// if it is refused.
 pub fn read_request(
@@ -169,6 +181,7 @@ mod tests {
             Some("/assets/x")
         );
         assert_eq!(find_route(&names, "/b"), None);
+        assert!(is_refused("/a/7/x", "a/{id}"));
         let headers = [("Range", "bytes=1-2")];
         let read = read_request("/x/a/7?n=1", &headers, "/a/{id}", 10).unwrap();
         assert!(read.contains("ByteRange { start: 1, end: 3 }"), "{read}");
