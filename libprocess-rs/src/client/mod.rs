@@ -58,7 +58,7 @@ use bytes::Bytes;
 use http::Response;
 use tokio::sync::oneshot;
 
-use crate::network::{ByteStream, Tls, Transport};
+use crate::network::{Tls, Transport};
 use crate::{Clock, Counter, Metrics, Runtime, RuntimeConfig, TlsConfig, TlsError, runtime};
 use connect::Dialer;
 use exchange::Shared;
@@ -84,10 +84,12 @@ const DEFAULT_MAX_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Settings of a [`Client`]. All times are those of its clock.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// How long a connect may take, with name lookup and TLS handshake; default 10 s.
+    /// How long a connect may take, with name lookup and TLS handshake; default 10 s. If a host has several addresses, those that
+    /// do not answer share it with those behind them.
     pub connect_timeout: Duration,
     /// How long a response may take to begin, from when the request has been sent and those before it are answered; default
-    /// 60 s. Then the connection ends, for no later response can come on it. `None` waits forever.
+    /// 60 s. As long may the server take nothing of a request. Then the connection ends, for no later response can come on it.
+    /// `None` waits forever.
     pub response_timeout: Option<Duration>,
     /// How long the body of a response may make no progress; default `None`, which waits forever, as a stream of events needs.
     /// Time in which the reader of a stream keeps the server waiting does not count.
@@ -244,10 +246,10 @@ impl Client {
             self.config.clone(),
             self.counters.clone(),
         );
-        let client = self.clone();
+        let (client, limit) = (self.clone(), self.config.connect_timeout);
         self.spawn(async move {
             let connected = tokio::select! {
-                connected = client.dial(&endpoint) => connected,
+                connected = client.dialer.dial(&endpoint, &client.clock, limit) => connected,
                 () = opened.closed() => return,
             };
             match connected {
@@ -261,15 +263,6 @@ impl Client {
                     let _ = opened.send(Err(Error::Connect { endpoint, source }));
                 }
             }
-        })
-    }
-
-    async fn dial(&self, endpoint: &Endpoint) -> std::io::Result<Box<dyn ByteStream>> {
-        let limit = self.config.connect_timeout;
-        let dialed = self.clock.timeout(limit, self.dialer.dial(endpoint)).await;
-        dialed.unwrap_or_else(|_| {
-            let text = format!("no connection within {limit:?}");
-            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
         })
     }
 
