@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Error;
 use super::exchange::Shared;
-use super::inflate::Inflate;
+use crate::http::Inflate;
 
 /// Pieces that may wait for the caller; then the server has to wait.
 const BACKLOG_CHUNKS: usize = 16;

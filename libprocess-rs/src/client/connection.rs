@@ -9,7 +9,6 @@ use tokio::sync::oneshot;
 
 use super::driver::Driver;
 use super::exchange::{Reply, Shared};
-use super::inflate::{gunzip, is_gzip};
 use super::{Body, Disconnect, Disconnected, Endpoint, Error, Request};
 
 /// A connection to a server, which is used for many requests.
@@ -74,16 +73,8 @@ impl Connection {
         let shared = &self.handle.shared;
         let limit = request.max_body_bytes;
         let limit = limit.unwrap_or(shared.config.max_body_bytes);
-        let gzip = request.gzip;
         let (to, response) = oneshot::channel();
-        let wait = self.begin(request, Reply::Whole(to, limit), response);
-        async move {
-            let (response, line) = wait.await?;
-            match gzip && is_gzip(response.headers()) {
-                true => gunzip(response, line, limit),
-                false => Ok(response),
-            }
-        }
+        self.begin(request, Reply::Whole(to, limit), response)
     }
 
     /// Sends a request, now, and gives the response when its head has come, with the body to be read. As long as that has not
@@ -96,27 +87,25 @@ impl Connection {
         request: Request,
     ) -> impl Future<Output = Result<Response<Body>, Error>> + Send + use<> {
         let (to, response) = oneshot::channel();
-        let wait = self.begin(request, Reply::Stream(to), response);
-        async move { Ok(wait.await?.0) }
+        self.begin(request, Reply::Stream(to), response)
     }
 
-    /// Queues a request; the future gives the response together with the request's name in messages.
+    /// Queues a request; the future gives the response.
     fn begin<T>(
         &self,
         request: Request,
         reply: Reply,
         response: oneshot::Receiver<Result<Response<T>, Error>>,
-    ) -> impl Future<Output = Result<(Response<T>, Arc<str>), Error>> + use<T> {
+    ) -> impl Future<Output = Result<Response<T>, Error>> + use<T> {
         let (shared, line) = (self.handle.shared.clone(), request.line());
         shared.push(request, &line, reply);
         async move {
-            match response.await {
-                Ok(response) => Ok((response?, line)),
-                Err(_) => Err(Error::BrokeOff {
+            response.await.unwrap_or_else(|_| {
+                Err(Error::BrokeOff {
                     request: line,
                     reason: shared.reason(),
-                }),
-            }
+                })
+            })
         }
     }
 

@@ -229,7 +229,7 @@ impl Reading<'_> {
                 Err(error) => return Err(self.fail(error, Some(sink))),
             }
         }
-        sink.finish();
+        sink.finish(self.shared);
         Ok(())
     }
 

@@ -1,86 +1,64 @@
 //! Decompression of responses.
 
-use std::io::Write;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
-use flate2::write::GzDecoder;
-use http::header::CONTENT_ENCODING;
-use http::{HeaderMap, Response};
+use ::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use ::http::{HeaderMap, Response};
+use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::Error;
+use crate::Counter;
+use crate::http::{self, INFLATE_ELSEWHERE_BYTES};
 use crate::wire::{self, ReadError};
 
-/// Compressed bytes that are fed at once; at most a thousand times as many come out.
-const INPUT_BYTES: usize = 4096;
-
+/// Whether the headers say that the body is compressed.
 pub(super) fn is_gzip(headers: &HeaderMap) -> bool {
-    let encoding = headers.get(CONTENT_ENCODING);
-    encoding.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"gzip"))
+    let encoding = headers.get_all(CONTENT_ENCODING).iter().next_back();
+    encoding.is_some_and(|encoding| http::is_gzip(encoding.as_bytes()))
 }
 
-/// Decompresses the body of a response, to at most `limit` bytes.
-pub(super) fn gunzip(
-    response: Response<Bytes>,
-    request: Arc<str>,
-    limit: usize,
-) -> Result<Response<Bytes>, Error> {
-    if response.body().is_empty() {
-        return Ok(response);
-    }
-    let (mut parts, body) = response.into_parts();
-    match wire::gunzip(&body, limit) {
-        Ok(body) => {
-            parts.headers.remove(CONTENT_ENCODING);
-            Ok(Response::from_parts(parts, body))
-        }
-        Err(ReadError::BodyTooLarge) => Err(Error::BodyTooLarge { request, limit }),
-        Err(_) => Err(Error::Gzip { request }),
-    }
+/// Removes what the headers say of the compressed body.
+pub(super) fn remove_encoding(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_ENCODING);
+    headers.remove(CONTENT_LENGTH);
 }
 
-/// Decompresses a stream.
-#[derive(Debug)]
-pub(crate) struct Inflate {
-    decoder: GzDecoder<Vec<u8>>,
-    input: Bytes,
-    begun: bool,
+/// A whole response whose body is compressed, on its way to the caller.
+pub(super) struct Compressed {
+    pub(super) response: Response<Bytes>,
+    /// For messages.
+    pub(super) request: Arc<str>,
+    /// The largest body that the caller takes, in bytes after decompression.
+    pub(super) limit: usize,
+    pub(super) to: oneshot::Sender<Result<Response<Bytes>, Error>>,
+    /// Counts those that are larger.
+    pub(super) too_large: Counter,
 }
 
-impl Inflate {
-    pub(crate) fn new() -> Self {
-        Self {
-            decoder: GzDecoder::new(Vec::new()),
-            input: Bytes::new(),
-            begun: false,
+impl Compressed {
+    /// Decompresses the body, here if it is small, and gives it to the caller.
+    pub(super) fn finish(self) {
+        match self.response.body().len() < INFLATE_ELSEWHERE_BYTES {
+            true => self.inflate(),
+            false => drop(tokio::task::spawn_blocking(|| self.inflate())),
         }
     }
 
-    /// Takes a piece, when [`next`](Self::next) has given all of the one before.
-    pub(crate) fn feed(&mut self, input: Bytes) {
-        self.begun = true;
-        self.input = input;
-    }
-
-    /// The next decompressed piece of what was fed.
-    pub(crate) fn next(&mut self) -> std::io::Result<Option<Bytes>> {
-        while !self.input.is_empty() {
-            let part = self.input.split_to(self.input.len().min(INPUT_BYTES));
-            self.decoder.write_all(part.chunk())?;
-            self.decoder.flush()?;
-            let output = std::mem::take(self.decoder.get_mut());
-            if !output.is_empty() {
-                return Ok(Some(output.into()));
+    fn inflate(self) {
+        let (request, limit) = (self.request, self.limit);
+        let (mut parts, body) = self.response.into_parts();
+        remove_encoding(&mut parts.headers);
+        let inflated = wire::gunzip(&body, limit).map_err(|error| match error {
+            ReadError::BodyTooLarge => {
+                self.too_large.inc();
+                Error::BodyTooLarge { request, limit }
             }
-        }
-        Ok(None)
-    }
-
-    /// Checks that the end is there, and gives what it brings.
-    pub(crate) fn finish(&mut self) -> std::io::Result<Bytes> {
-        if self.begun {
-            self.decoder.try_finish()?;
-        }
-        Ok(std::mem::take(self.decoder.get_mut()).into())
+            _ => Error::Gzip { request },
+        });
+        // The caller may have gone.
+        let _ = self
+            .to
+            .send(inflated.map(|body| Response::from_parts(parts, body)));
     }
 }

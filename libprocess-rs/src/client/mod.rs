@@ -45,7 +45,6 @@ mod url;
 pub use body::Body;
 pub use connection::Connection;
 pub use error::{Disconnect, Disconnected, EnvironmentError, Error};
-pub(crate) use inflate::Inflate;
 pub use request::Request;
 pub use url::{Endpoint, Url, UrlError, percent_encode};
 

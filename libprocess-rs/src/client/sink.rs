@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::body::BodyWriter;
 use super::exchange::{Expected, Reply, Shared};
-use super::inflate::is_gzip;
+use super::inflate::{Compressed, is_gzip, remove_encoding};
 use super::{Body, Disconnect, Error};
 use crate::wire::{Decoder, append, take};
 
@@ -34,6 +34,7 @@ pub(super) struct Whole {
     to: oneshot::Sender<Result<Response<Bytes>, Error>>,
     collected: BytesMut,
     limit: usize,
+    gzip: bool,
     request: Arc<str>,
 }
 
@@ -51,6 +52,7 @@ impl Sink {
             reply,
         } = expected;
         let (mut parts, ()) = head.into_parts();
+        let gzip = gzip && is_gzip(&parts.headers);
         match reply {
             Reply::Whole(to, _) if to.is_closed() => None,
             Reply::Whole(to, limit) => Some(Self::Whole(Box::new(Whole {
@@ -58,12 +60,12 @@ impl Sink {
                 to,
                 collected: BytesMut::new(),
                 limit,
+                gzip,
                 request,
             }))),
             Reply::Stream(to) => {
-                let gzip = gzip && is_gzip(&parts.headers);
                 if gzip {
-                    parts.headers.remove(http::header::CONTENT_ENCODING);
+                    remove_encoding(&mut parts.headers);
                 }
                 let (body, writer) = Body::new(request, shared.clone(), gzip);
                 let sent = to.send(Ok(Response::from_parts(parts, body)));
@@ -118,12 +120,25 @@ impl Sink {
     }
 
     /// The body is complete.
-    pub(super) fn finish(self) {
+    pub(super) fn finish(self, shared: &Shared) {
         match self {
             Self::Whole(mut whole) => {
                 let body = take(&mut whole.collected);
-                // The caller may have gone.
-                let _ = whole.to.send(Ok(Response::from_parts(whole.parts, body)));
+                let response = Response::from_parts(whole.parts, body);
+                // There is none for HEAD, whatever the head says.
+                if whole.gzip && !response.body().is_empty() {
+                    let compressed = Compressed {
+                        response,
+                        request: whole.request,
+                        limit: whole.limit,
+                        to: whole.to,
+                        too_large: shared.counters.responses_too_large.clone(),
+                    };
+                    compressed.finish();
+                } else {
+                    // The caller may have gone.
+                    let _ = whole.to.send(Ok(response));
+                }
             }
             Self::Stream(writer) => {
                 let _ = writer.complete.send(());

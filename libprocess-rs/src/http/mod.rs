@@ -7,6 +7,7 @@ mod content_type;
 mod gzip;
 mod headers;
 mod help;
+mod inflate;
 mod params;
 mod preferences;
 mod query;
@@ -32,8 +33,9 @@ pub use stream::{StreamWriter, WriteError};
 
 pub(crate) use auth::Gatekeeper;
 pub(crate) use conditional::{Outcome, validators};
-pub(crate) use gzip::{GZIP_MINIMUM_BODY_BYTES, compressed};
 pub(crate) use content_type::content_type;
+pub(crate) use gzip::{GZIP_MINIMUM_BODY_BYTES, compressed};
+pub(crate) use inflate::{INFLATE_ELSEWHERE_BYTES, Inflate, is_gzip};
 pub(crate) use preferences::Preferences;
 pub(crate) use query::percent_decode;
 pub(crate) use range::{ByteRange, Ranges, parse_ranges};

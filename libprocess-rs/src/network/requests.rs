@@ -13,19 +13,14 @@ use tokio_util::sync::PollSender;
 use super::answers::{Answer, Answers};
 use super::ready::Ready;
 use crate::actor::{Envelope, wait_for};
-use crate::client::Inflate;
 use crate::http::{
-    BodyError, BodySender, BodyStream, Preferences, Request, Response, Target, answer, ask, target,
+    BodyError, BodySender, BodyStream, INFLATE_ELSEWHERE_BYTES, Inflate, Preferences, Request, Response, Target, answer, ask, target,
     target_at_once,
 };
 use crate::runtime::Inner;
 use crate::wire::{
     BodyReader, Decoder, Framing, Item, Message, Piece, ReadError, Reader, RequestHead, gunzip,
 };
-
-/// Compressed bodies up to this size are decompressed at once, others on a thread of their own: a thousand times as many bytes may
-/// come out.
-const INFLATE_AT_ONCE_BYTES: usize = 4096;
 
 /// Takes the requests of one connection, one after the other.
 pub(super) struct Requests {
@@ -464,7 +459,7 @@ impl Requests {
         if body.is_empty() {
             return self.go_on(next(Ok(body)), answers);
         }
-        if body.len() <= INFLATE_AT_ONCE_BYTES {
+        if body.len() < INFLATE_ELSEWHERE_BYTES {
             return self.go_on(next(gunzip(&body, limit)), answers);
         }
         let busy = self.inner.busy();

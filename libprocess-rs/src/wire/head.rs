@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use memchr::memchr;
 
 use super::ReadError;
-use crate::http::Headers;
+use crate::http::{Headers, is_gzip};
 
 /// More headers than this are too many.
 pub(super) const MAX_HEADERS: usize = 128;
@@ -115,8 +115,7 @@ impl<'b> Head<'_, 'b> {
     }
 
     pub(super) fn is_gzip(&self) -> bool {
-        self.header("Content-Encoding")
-            .is_some_and(|value| value.trim_ascii() == b"gzip")
+        self.header("Content-Encoding").is_some_and(is_gzip)
     }
 
     pub(super) fn framing(&self) -> Result<Framing, ReadError> {

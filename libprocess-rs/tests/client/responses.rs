@@ -225,10 +225,17 @@ fn gzip_only_if_asked_for() {
             server.answer(answer(&packed)).await;
             server.answer(answer(&packed)).await;
             server.ok("plain").await;
-            assert_eq!(body(whole.await), plain);
-            let streamed = streamed.await.unwrap().into_body();
+            let whole = whole.await.unwrap();
+            // They are those of the compressed body.
+            assert_eq!(whole.headers().get("content-encoding"), None);
+            assert_eq!(whole.headers().get("content-length"), None);
+            assert_eq!(whole.body(), plain.as_bytes());
+            let streamed = streamed.await.unwrap();
+            assert_eq!(streamed.headers().get("content-length"), None);
+            let streamed = streamed.into_body();
             assert_eq!(streamed.collect(plain.len()).await.unwrap(), plain);
             let unasked = unasked.await.unwrap();
+            assert!(unasked.headers().contains_key("content-length"));
             assert_eq!(unasked.headers()["content-encoding"], "gzip");
             assert_eq!(unasked.body(), &packed);
             assert_eq!(body(plain_answer.await), "plain");
@@ -245,6 +252,38 @@ fn gzip_only_if_asked_for() {
             assert_eq!(error.to_string(), not_gzip);
             let not_gzip = "the response to GET /7 has a body that is not gzip";
             assert_eq!(body(broken.await), not_gzip);
+        },
+    );
+}
+
+#[test]
+fn large_compressed_bodies_are_decompressed_up_to_the_limit() {
+    // What does not get smaller is large when compressed, too.
+    let plain: Vec<u8> = (0..40_000_u64)
+        .flat_map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20).to_le_bytes())
+        .collect();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(&plain).unwrap();
+    let packed = encoder.finish().unwrap();
+    assert!(packed.len() > 64 * 1024);
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: GZIP\r\nContent-Length: {}\r\n\r\n",
+        packed.len()
+    );
+    let answer = [head.as_bytes(), &packed].concat();
+    connected(
+        ClientConfig::default(),
+        |connection, mut server, _| async move {
+            let limited = |limit| get("/").accept_gzip().max_body_bytes(limit);
+            let whole = connection.send(limited(plain.len()));
+            server.requests(1).await;
+            let (whole, ()) = futures::join!(whole, server.answer(&answer));
+            assert!(whole.unwrap().body() == &plain);
+            let small = connection.send(limited(plain.len() - 1));
+            server.requests(1).await;
+            let (small, ()) = futures::join!(small, server.answer(&answer));
+            let expected = "the response to GET / has a body of more than 319999 bytes";
+            assert_eq!(body(small), expected);
         },
     );
 }
