@@ -13,8 +13,8 @@ use super::{Body, Disconnect, Disconnected, Endpoint, Error, Request};
 
 /// A connection to a server, which is used for many requests.
 ///
-/// Clones are handles to the same connection. When all are dropped it ends, after the responses to the requests made so far have
-/// come.
+/// Clones are handles to the same connection. When all are dropped it ends, as soon as nobody waits for a response to one of the
+/// requests made so far: a request whose future is dropped too is given up, even before it is sent.
 ///
 /// Requests are sent in the order in which [`send`](Self::send) and [`stream`](Self::stream) are called, at once and without
 /// waiting for the responses to those before; responses come in the same order. When the connection ends, each request without a
@@ -37,6 +37,19 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.shared.release();
+    }
+}
+
+/// The caller's end of a response.
+struct Waiting<T> {
+    response: oneshot::Receiver<Result<Response<T>, Error>>,
+    shared: Arc<Shared>,
+}
+
+impl<T> Drop for Waiting<T> {
+    fn drop(&mut self) {
+        self.response.close();
+        self.shared.on_dropped();
     }
 }
 
@@ -99,11 +112,13 @@ impl Connection {
     ) -> impl Future<Output = Result<Response<T>, Error>> + use<T> {
         let (shared, line) = (self.handle.shared.clone(), request.line());
         shared.push(request, &line, reply);
+        let mut waiting = Waiting { response, shared };
         async move {
-            response.await.unwrap_or_else(|_| {
+            let response = (&mut waiting.response).await;
+            response.unwrap_or_else(|_| {
                 Err(Error::BrokeOff {
                     request: line,
-                    reason: shared.reason(),
+                    reason: waiting.shared.reason(),
                 })
             })
         }

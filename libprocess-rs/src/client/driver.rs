@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
@@ -103,41 +103,67 @@ impl Driver {
             Outgoing::Requests {
                 bytes, completes, ..
             } => {
-                writer.write_all(&bytes).await?;
+                self.write_all(writer, bytes).await?;
                 completes
             }
             Outgoing::Body(body) => {
-                writer.write_all(&body).await?;
+                self.write_all(writer, body).await?;
                 1
             }
             Outgoing::Stream(stream) => {
-                write_chunks(writer, stream).await?;
+                self.write_chunks(writer, stream).await?;
                 1
             }
         };
         self.shared.on_sent(completes);
         Ok(())
     }
-}
 
-/// Writes a body whose pieces come one by one, each as soon as it is there.
-async fn write_chunks(
-    writer: &mut WriteHalf<Stream>,
-    mut pieces: BodyStream,
-) -> Result<(), Disconnect> {
-    writer.flush().await?;
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|text| Disconnect::RequestBody(text.into()))?;
-        if piece.is_empty() {
-            continue;
+    /// Writes a body whose pieces come one by one, each as soon as it is there.
+    async fn write_chunks(
+        &self,
+        writer: &mut WriteHalf<Stream>,
+        mut pieces: BodyStream,
+    ) -> Result<(), Disconnect> {
+        self.watched(writer.flush()).await?;
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|text| Disconnect::RequestBody(text.into()))?;
+            if piece.is_empty() {
+                continue;
+            }
+            let size = Bytes::from(format!("{:x}\r\n", piece.len()));
+            let chunk = size.chain(piece).chain(&b"\r\n"[..]);
+            self.write_all(writer, chunk).await?;
+            self.watched(writer.flush()).await?;
         }
-        let size = Bytes::from(format!("{:x}\r\n", piece.len()));
-        let mut chunk = size.chain(piece).chain(&b"\r\n"[..]);
-        writer.write_all_buf(&mut chunk).await?;
-        writer.flush().await?;
+        self.write_all(writer, &b"0\r\n\r\n"[..]).await?;
+        Ok(())
     }
-    writer.write_all(b"0\r\n\r\n").await?;
-    Ok(())
+
+    async fn write_all(
+        &self,
+        writer: &mut WriteHalf<Stream>,
+        mut bytes: impl Buf,
+    ) -> io::Result<()> {
+        while bytes.has_remaining() {
+            if self.watched(writer.write_buf(&mut bytes)).await? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Says so while the server holds `write` up.
+    async fn watched<T>(&self, write: impl Future<Output = T>) -> T {
+        let mut write = pin!(write);
+        if let Some(written) = write.as_mut().now_or_never() {
+            return written;
+        }
+        self.shared.on_stalled();
+        let written = write.await;
+        self.shared.on_progress();
+        written
+    }
 }
 
 /// The reading half.

@@ -114,13 +114,13 @@ pub enum Disconnect {
     /// A response was larger than the caller allowed, so that the rest of it was in the way.
     #[error("a response was too large")]
     ResponseTooLarge,
-    /// The caller dropped a response of which too much was still to come.
+    /// The caller dropped a response of which too much was still to come, or all that waited for one have gone.
     #[error("an earlier response was abandoned")]
     Abandoned,
     /// The body of a request, which is made by the caller, failed.
     #[error("the body of a request failed: {0}")]
     RequestBody(Arc<str>),
-    /// A response did not begin in time.
+    /// A response did not begin in time, or the server did not take the request.
     #[error("no response within {0:?}")]
     ResponseTimeout(Duration),
     /// Nothing of the body of a response came for too long.

@@ -50,6 +50,8 @@ struct State {
     stop: Option<Disconnect>,
     /// True while the body of the front's response is read.
     in_body: bool,
+    /// True while the server does not take what it is sent.
+    stalled: bool,
     deadline: Option<Deadline>,
     sleeping_until: Option<Instant>,
 }
@@ -73,6 +75,14 @@ pub(super) enum Reply {
 }
 
 impl Reply {
+    /// True if nobody waits any more.
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Whole(to, _) => to.is_closed(),
+            Self::Stream(to) => to.is_closed(),
+        }
+    }
+
     fn fail(self, error: Error) {
         // The caller may have gone.
         match self {
@@ -209,6 +219,24 @@ impl Shared {
         }
     }
 
+    /// The server does not take what it is sent. Once it has nothing else to answer, that takes of the time for the response.
+    pub(super) fn on_stalled(&self) {
+        let mut state = self.state.lock();
+        state.stalled = true;
+        if !state.in_body && state.front >= state.sent {
+            self.await_response(&mut state);
+        }
+    }
+
+    /// The server has taken some of what it is sent.
+    pub(super) fn on_progress(&self) {
+        let mut state = self.state.lock();
+        state.stalled = false;
+        if !state.in_body && state.front >= state.sent {
+            state.deadline = None;
+        }
+    }
+
     pub(super) async fn work(&self) {
         self.work.notified().await;
     }
@@ -281,17 +309,24 @@ impl Shared {
         if !keep_alive {
             return Err(Disconnect::LastResponse);
         }
-        if state.exchanges.is_empty() && state.released {
-            return Err(Disconnect::Unused);
+        if let Some(reason) = state.given_up() {
+            return Err(reason);
         }
         self.await_response(&mut state);
         Ok(())
     }
 
+    /// The server has to do something about the request at the front, if it has been sent or cannot be.
     fn await_response(&self, state: &mut State) {
-        let sent = state.front < state.sent;
-        let front = state.exchanges.front().filter(|_| sent);
-        if let Some(limit) = front.and_then(|exchange| exchange.response_timeout) {
+        if state.front >= state.sent && !state.stalled {
+            return;
+        }
+        // What cannot be sent may have its response already.
+        let limit = match state.exchanges.front() {
+            Some(exchange) => exchange.response_timeout,
+            None => self.config.response_timeout,
+        };
+        if let Some(limit) = limit {
             self.set_deadline(state, limit, Disconnect::ResponseTimeout(limit));
         }
     }
@@ -350,12 +385,21 @@ impl Shared {
         self.stop.notify_one();
     }
 
-    /// No handle is left: ends the connection when the last response has come.
+    /// No handle is left: ends the connection when nobody waits for a response.
     pub(super) fn release(&self) {
         let mut state = self.state.lock();
         state.released = true;
-        if state.exchanges.is_empty() {
-            state.stop.get_or_insert(Disconnect::Unused);
+        self.stop_if_given_up(&mut state);
+    }
+
+    /// A caller has got a response, or does not want it any more.
+    pub(super) fn on_dropped(&self) {
+        self.stop_if_given_up(&mut self.state.lock());
+    }
+
+    fn stop_if_given_up(&self, state: &mut State) {
+        if let Some(reason) = state.given_up() {
+            state.stop.get_or_insert(reason);
             self.stop.notify_one();
         }
     }
@@ -424,6 +468,18 @@ impl Shared {
 }
 
 impl State {
+    /// Why the connection may end: it has no handle, and nobody waits for a response or reads one.
+    fn given_up(&self) -> Option<Disconnect> {
+        let waits = |exchange: &Exchange| exchange.reply.as_ref().is_none_or(|r| !r.is_closed());
+        if !self.released || self.exchanges.iter().any(waits) {
+            return None;
+        }
+        Some(match self.exchanges.is_empty() {
+            true => Disconnect::Unused,
+            false => Disconnect::Abandoned,
+        })
+    }
+
     /// Appends the request to what is to be sent; small ones are put together.
     fn queue(&mut self, request: Request) {
         if !matches!(self.outgoing.back(), Some(Outgoing::Requests { .. })) {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use libprocess::client::{ClientConfig, Connection, Disconnect};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::fixture::{Server, body, connected, get, settle};
+use crate::common::block_on;
+use crate::fixture::{Fixture, Server, body, connected, get, settle, url};
 
 #[test]
 fn requests_are_pipelined_in_order() {
@@ -293,5 +294,114 @@ fn timeouts_follow_the_clock() {
         let expected = "the response to GET / broke off: no progress of a response for 10s";
         assert_eq!(error, expected);
         assert!(body.next().await.is_none());
+    });
+}
+
+#[test]
+fn a_server_that_does_not_take_a_request_is_not_waited_for() {
+    let second = Duration::from_secs(1);
+    let config = ClientConfig {
+        response_timeout: Some(60 * second),
+        ..ClientConfig::default()
+    };
+    let large = || get("/large").body(vec![b'x'; 1_000_000]);
+    connected(config.clone(), |connection, server, clock| async move {
+        let _unread = server;
+        let response = connection.send(large());
+        settle().await;
+        clock.advance(59 * second);
+        settle().await;
+        assert_eq!(connection.disconnected().now_or_never().map(|_| ()), None);
+        clock.advance(second);
+        let expected = "GET /large not answered: no response within 60s";
+        assert_eq!(body(response.await), expected);
+    });
+    connected(config.clone(), |connection, server, clock| async move {
+        let _unread = server;
+        let (request, writer) = get("/piped").pipe();
+        let response = connection.send(request.response_timeout(5 * second));
+        settle().await;
+        // The caller may take any time.
+        clock.advance(100 * second);
+        settle().await;
+        writer.write(vec![b'x'; 1_000_000]).unwrap();
+        settle().await;
+        clock.advance(5 * second);
+        let expected = "GET /piped not answered: no response within 5s";
+        assert_eq!(body(response.await), expected);
+    });
+    // As long as it takes something, or is busy with another response, it has time.
+    connected(config, |connection, mut server, clock| async move {
+        let first = connection.stream(get("/1"));
+        let response = connection.send(large());
+        server.requests(1).await;
+        server
+            .answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+            .await;
+        let first = first.await.unwrap().into_body();
+        settle().await;
+        clock.advance(100 * second);
+        settle().await;
+        server.answer("0\r\n\r\n").await;
+        assert_eq!(first.collect(1).await.unwrap(), "x");
+        server.requests(1).await;
+        let mut part = vec![0; 100_000];
+        for _ in 0..10 {
+            settle().await;
+            clock.advance(50 * second);
+            settle().await;
+            server.0.read_exact(&mut part).await.unwrap();
+        }
+        server.ok("done").await;
+        assert_eq!(body(response.await), "done");
+    });
+}
+
+#[test]
+fn a_connection_that_nobody_waits_for_ends() {
+    let check = |leave: fn(Connection), expected: &str| {
+        connected(
+            ClientConfig {
+                response_timeout: None,
+                ..ClientConfig::default()
+            },
+            |connection, mut server, _| async move {
+                let disconnected = connection.disconnected();
+                leave(connection);
+                assert!(server.is_closed().await);
+                assert_eq!(disconnected.await.reason.to_string(), expected);
+            },
+        );
+    };
+    let abandoned = "an earlier response was abandoned";
+    check(
+        |connection| {
+            let response = connection.send(get("/"));
+            drop(connection);
+            drop(response);
+        },
+        abandoned,
+    );
+    check(
+        |connection| {
+            drop((connection.send(get("/1")), connection.stream(get("/2"))));
+        },
+        abandoned,
+    );
+    block_on(async {
+        let mut fixture = Fixture::new(ClientConfig::default());
+        let url = url();
+        let mut response = Box::pin(fixture.client.get(&url));
+        let mut server = loop {
+            assert!(futures::poll!(&mut response).is_pending());
+            settle().await;
+            if let Ok((_, stream)) = fixture.servers.try_recv() {
+                break Server(stream);
+            }
+        };
+        assert!(futures::poll!(&mut response).is_pending());
+        server.requests(1).await;
+        drop(response);
+        assert!(server.is_closed().await);
     });
 }
