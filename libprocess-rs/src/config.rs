@@ -1,10 +1,13 @@
 //! How a runtime is set up.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
+use std::{fmt, io};
 
 use crate::metrics::Rate;
 use crate::network::{TcpTransport, TlsConfig, Transport};
@@ -49,7 +52,7 @@ pub struct RuntimeConfig {
     /// An IPv6 address of this host that containers may be told; never listened on.
     pub ip6: Option<Ipv6Addr>,
     /// Threads, at least 1. With one, network and actors share it; else a quarter of them, at least one, is for the network and
-    /// the rest for actors. Default: the number of CPUs, between 4 and 16.
+    /// the rest for actors. All that is sent to one address is sent by one thread. Default: the number of CPUs, between 4 and 16.
     pub workers: usize,
     /// Whether these threads are its own, which is the default.
     pub threads: Threads,
@@ -61,7 +64,7 @@ pub struct RuntimeConfig {
     pub max_head_bytes: usize,
     /// The largest accepted request body, in bytes, before and after decompression.
     pub max_body_bytes: usize,
-    /// When this many bytes wait for one destination, further messages to it are dropped.
+    /// When this many bytes wait for one destination, or are being sent to it, further messages to it are dropped.
     pub max_queue_bytes: usize,
     /// Further connections are closed at once.
     pub max_connections: usize,
@@ -171,15 +174,61 @@ impl fmt::Debug for RuntimeConfig {
 }
 
 /// A `LIBPROCESS_` variable with a bad value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{variable}='{value}' is not valid: expected {expected}")]
-pub struct ConfigError {
-    /// The name of the variable.
-    pub variable: String,
-    /// Its value.
-    pub value: String,
-    /// What is allowed.
-    pub expected: &'static str,
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is not what is allowed.
+    #[error("{variable}='{value}' is not valid: expected {expected}")]
+    Invalid {
+        /// The name of the variable.
+        variable: String,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// It names a file, as `file://<path>`, that cannot be read.
+    #[error("{variable}='{value}' is not valid: failed to read the file: {error}")]
+    Unreadable {
+        /// The name of the variable.
+        variable: String,
+        /// Its value.
+        value: String,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// What is wrong with a value.
+#[derive(Debug)]
+pub(crate) enum BadValue {
+    /// What was expected.
+    Expected(&'static str),
+    /// The file that it names could not be read.
+    File(io::Error),
+}
+
+impl From<io::Error> for BadValue {
+    fn from(error: io::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+impl BadValue {
+    pub(crate) fn of(self, variable: String, value: String) -> ConfigError {
+        match self {
+            Self::Expected(expected) => ConfigError::Invalid {
+                variable,
+                value,
+                expected,
+            },
+            Self::File(error) => ConfigError::Unreadable {
+                variable,
+                value,
+                error,
+            },
+        }
+    }
 }
 
 const PREFIX: &str = "LIBPROCESS_";
@@ -197,10 +246,12 @@ impl RuntimeConfig {
         }
     }
 
-    /// Defaults, changed by the `LIBPROCESS_` variables of the environment; those of TLS may also begin with `SSL_`.
+    /// Defaults, changed by the `LIBPROCESS_` variables of the environment; those of TLS may also begin with `SSL_`. All are listed
+    /// in `docs/configuration.md`.
     ///
     /// # Errors
-    /// A variable that does not parse. A bad `LIBPROCESS_NUM_WORKER_THREADS` is only logged, as upstream.
+    /// A variable that does not parse, or that names a file that cannot be read. A bad `LIBPROCESS_NUM_WORKER_THREADS` is only
+    /// logged, as upstream.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_vars(std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -220,39 +271,36 @@ impl RuntimeConfig {
         for (variable, value) in vars {
             if let Some(name) = variable.strip_prefix(PREFIX) {
                 let name = name.to_ascii_uppercase();
-                config.set(&name, &value).map_err(|expected| ConfigError {
-                    variable,
-                    value,
-                    expected,
-                })?;
+                let set = config.set(&name, &value);
+                set.map_err(|bad| bad.of(variable, value))?;
             }
         }
         Ok(config)
     }
 
-    /// Sets what the variable `name` (without prefix) stands for; the error says what was expected.
-    fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+    /// Sets what the variable `name` (without prefix) stands for.
+    fn set(&mut self, name: &str, value: &str) -> Result<(), BadValue> {
         const IP: &str = "an IP address";
         match name {
-            "IP" => self.ip = value.parse().map_err(|_| IP)?,
-            "IP6" => self.ip6 = Some(value.parse().map_err(|_| "an IPv6 address")?),
-            "PORT" => self.port = value.parse().map_err(|_| "a port from 0 to 65535")?,
-            "ADVERTISE_IP" => self.advertise_ip = Some(value.parse().map_err(|_| IP)?),
+            "IP" => self.ip = parse_flag(value, IP)?,
+            "IP6" => self.ip6 = Some(parse_flag(value, "an IPv6 address")?),
+            "PORT" => self.port = parse_flag(value, "a port from 0 to 65535")?,
+            "ADVERTISE_IP" => self.advertise_ip = Some(parse_flag(value, IP)?),
             "ADVERTISE_PORT" => {
-                let port = value.parse().ok().filter(|port| *port != 0);
-                self.advertise_port = Some(port.ok_or("a port from 1 to 65535")?);
+                let port: NonZeroU16 = parse_flag(value, "a port from 1 to 65535")?;
+                self.advertise_port = Some(port.get());
             }
             "REQUIRE_PEER_ADDRESS_IP_MATCH" => {
-                self.require_peer_address_ip_match = parse_bool(value)?;
+                self.require_peer_address_ip_match = parse_switch(value)?;
             }
             // Any other value is a no, as upstream.
             "ENABLE_PROFILER" => self.enable_profiler = value == "1",
-            "MEMORY_PROFILING" => self.memory_profiling = parse_bool(value)?,
+            "MEMORY_PROFILING" => self.memory_profiling = parse_switch(value)?,
             "METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT" => {
                 const RATE: &str = "nothing or <number of requests>/<duration>, such as 2/1secs";
                 self.metrics.rate = match value {
                     "" => None,
-                    rate => Some(rate.parse().map_err(|_| RATE)?),
+                    rate => Some(rate.parse().map_err(|_| BadValue::Expected(RATE))?),
                 };
             }
             "NUM_WORKER_THREADS" => match value.parse() {
@@ -267,12 +315,28 @@ impl RuntimeConfig {
     }
 }
 
-/// The error says what was expected.
-pub(crate) fn parse_bool(value: &str) -> Result<bool, &'static str> {
-    match value {
+/// The value of a variable that is a flag upstream: itself, or with `file://<path>` the content of that file, just as it is.
+///
+/// Upstream: `flags::fetch` in `3rdparty/stout/include/stout/flags/fetch.hpp`.
+pub(crate) fn fetch(value: &str) -> io::Result<Cow<'_, str>> {
+    match value.strip_prefix("file://") {
+        Some(path) => std::fs::read_to_string(path).map(Cow::Owned),
+        None => Ok(value.into()),
+    }
+}
+
+/// Parses the value of a flag; `expected` says what is allowed.
+pub(crate) fn parse_flag<T: FromStr>(value: &str, expected: &'static str) -> Result<T, BadValue> {
+    let fetched = fetch(value)?;
+    fetched.parse().map_err(|_| BadValue::Expected(expected))
+}
+
+/// Parses the value of a flag that is on or off.
+pub(crate) fn parse_switch(value: &str) -> Result<bool, BadValue> {
+    match &*fetch(value)? {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
-        _ => Err("true, 1, false or 0"),
+        _ => Err(BadValue::Expected("true, 1, false or 0")),
     }
 }
 
@@ -335,6 +399,36 @@ mod tests {
         check(&[], Some((2, 1)));
         check(&[(VARIABLE, "")], None);
         check(&[(VARIABLE, "10/1mins")], Some((10, 60)));
+    }
+
+    #[test]
+    fn files_stand_for_their_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            format!("file://{}", path.display())
+        };
+        let (ip, switch) = (file("ip", "10.0.0.1"), file("switch", "true"));
+        let config = from(&[
+            ("LIBPROCESS_IP", &ip),
+            ("LIBPROCESS_PORT", &file("port", "5050")),
+            ("LIBPROCESS_REQUIRE_PEER_ADDRESS_IP_MATCH", &switch),
+            ("LIBPROCESS_NUM_WORKER_THREADS", &file("workers", "2")),
+        ])
+        .unwrap();
+        assert_eq!(config.ip, Ipv4Addr::new(10, 0, 0, 1));
+        assert_eq!(config.port, 5050);
+        assert!(config.require_peer_address_ip_match);
+        assert_eq!(config.workers, default_workers());
+        let check = |name: &str, value: &str, expected: &str| {
+            let error = from(&[(name, value)]).unwrap_err().to_string();
+            let expected = format!("{name}='{value}' is not valid: {expected}");
+            assert!(error.starts_with(&expected), "{error}");
+        };
+        let line = file("line", "5050\n");
+        check("LIBPROCESS_PORT", &line, "expected a port from 0 to");
+        check("LIBPROCESS_IP", "file:///no/ip", "failed to read the file");
     }
 
     #[test]

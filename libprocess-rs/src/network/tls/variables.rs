@@ -1,5 +1,6 @@
 //! TLS settings from environment variables.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use rustls::version::TLS12;
 use super::config::TlsConfig;
 use super::suites::{CIPHER_NAMES, CURVE_NAMES};
 use crate::ConfigError;
-use crate::config::parse_bool;
+use crate::config::{BadValue, fetch, parse_flag, parse_switch};
 
 const PREFIX: &str = "LIBPROCESS_SSL_";
 
@@ -75,7 +76,7 @@ impl TlsConfig {
             &mut config.hostname_validation,
         )?;
         variables.list("CIPHERS", CIPHER_NAMES, &mut config.ciphers)?;
-        if variables.value("ECDH_CURVES") != Some("auto") {
+        if variables.flag("ECDH_CURVES")?.as_deref() != Some("auto") {
             variables.list("ECDH_CURVES", CURVE_NAMES, &mut config.curves)?;
         }
         variables.check_versions(&config)?;
@@ -149,20 +150,29 @@ impl<'a> Variables<'a> {
         self.0.get(key).map(|variable| variable.value)
     }
 
+    /// The value, or what is in the file that it names.
+    fn flag(&self, key: &str) -> Result<Option<Cow<'a, str>>, ConfigError> {
+        let fetched = self.value(key).map(fetch).transpose();
+        fetched.map_err(|error| self.bad(key, error.into()))
+    }
+
     fn error(&self, key: &str, expected: &'static str) -> ConfigError {
+        self.bad(key, BadValue::Expected(expected))
+    }
+
+    fn bad(&self, key: &str, bad: BadValue) -> ConfigError {
         let found = self.0.get(key);
-        ConfigError {
-            variable: found.map_or_else(|| format!("{PREFIX}{key}"), |found| found.name.to_owned()),
-            value: found.map_or_else(String::new, |found| found.value.to_owned()),
-            expected,
-        }
+        bad.of(
+            found.map_or_else(|| format!("{PREFIX}{key}"), |found| found.name.to_owned()),
+            found.map_or_else(String::new, |found| found.value.to_owned()),
+        )
     }
 
     fn switch(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
         let Some(value) = self.value(key) else {
             return Ok(default);
         };
-        parse_bool(value).map_err(|expected| self.error(key, expected))
+        parse_switch(value).map_err(|bad| self.bad(key, bad))
     }
 
     /// True if either the old or the new name of a switch is set to true.
@@ -195,7 +205,7 @@ impl<'a> Variables<'a> {
         target: &mut T,
     ) -> Result<(), ConfigError> {
         if let Some(value) = self.value(key) {
-            *target = value.parse().map_err(|_| self.error(key, expected))?;
+            *target = parse_flag(value, expected).map_err(|bad| self.bad(key, bad))?;
         }
         Ok(())
     }
@@ -207,7 +217,7 @@ impl<'a> Variables<'a> {
         expected: &'static str,
         target: &mut Vec<T>,
     ) -> Result<(), ConfigError> {
-        if let Some(value) = self.value(key) {
+        if let Some(value) = self.flag(key)? {
             let names = value.split([':', ',', ' ']).filter(|name| !name.is_empty());
             let parsed: Result<Vec<T>, T::Err> = names.map(str::parse).collect();
             *target = parsed
@@ -318,6 +328,36 @@ mod tests {
         check("ECDH_CURVES", "P-384:prime256v1", curves, "P-384 P-256");
         // Unknown ones count for nothing.
         check("VERIFY_DEPTH", "x", depth, "4");
+    }
+
+    #[test]
+    fn files_stand_for_their_content_unless_a_path_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            format!("file://{}", path.display())
+        };
+        let config = from(&[
+            ("LIBPROCESS_SSL_ENABLED", &file("enabled", "1")),
+            ("LIBPROCESS_SSL_VERIFICATION_DEPTH", &file("depth", "2")),
+            ("LIBPROCESS_SSL_ECDH_CURVES", &file("curves", "auto")),
+            (
+                "LIBPROCESS_SSL_CIPHERS",
+                &file("ciphers", "TLS_AES_128_GCM_SHA256"),
+            ),
+            ("LIBPROCESS_SSL_CERT_FILE", "file:///c"),
+        ]);
+        let config = config.unwrap().unwrap();
+        assert_eq!(config.verification_depth, 2);
+        assert_eq!(names(&config.curves), "X25519 P-256 P-384");
+        assert_eq!(names(&config.ciphers), "TLS_AES_128_GCM_SHA256");
+        assert_eq!(config.cert_file, PathBuf::from("file:///c"));
+        let error = from(&[("LIBPROCESS_SSL_ENABLED", "file:///no/file")]);
+        let error = error.unwrap_err().to_string();
+        let expected =
+            "LIBPROCESS_SSL_ENABLED='file:///no/file' is not valid: failed to read the file";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]
