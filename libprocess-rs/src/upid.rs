@@ -23,6 +23,8 @@ pub struct Upid(Arc<Inner>);
 struct Inner {
     address: SocketAddr,
     id: Box<str>,
+    /// The name from which the address was looked up; no part of the identity.
+    host: Option<Box<str>>,
     /// For the address that the actor's own runtime has made.
     local: Option<Local>,
 }
@@ -74,6 +76,7 @@ impl Upid {
         Self(Arc::new(Inner {
             address: address.into(),
             id: id.into(),
+            host: None,
             local: None,
         }))
     }
@@ -88,6 +91,7 @@ impl Upid {
         Self(Arc::new(Inner {
             address,
             id: id.into(),
+            host: None,
             local: Some(Local { runtime, mailbox }),
         }))
     }
@@ -113,6 +117,12 @@ impl Upid {
         self.0.address
     }
 
+    /// The host name that the address was [looked up](Self::resolve) by, if it was. It is no part of the identity. By TLS, the
+    /// certificate of the peer may be for this name.
+    pub fn host(&self) -> Option<&str> {
+        self.0.host.as_deref()
+    }
+
     /// True if id, IP and port are all empty. A partly empty address is neither empty nor [valid](Self::is_valid).
     pub fn is_empty(&self) -> bool {
         self.id().is_empty() && self.0.address.ip().is_unspecified() && self.0.address.port() == 0
@@ -129,15 +139,16 @@ impl Upid {
     /// This blocks on DNS: for command lines and configuration, never for text that came from a peer.
     pub fn resolve(text: &str) -> Result<Self, UpidParseError> {
         parse(text, |host| {
-            host.parse().ok().or_else(|| lookup(host).ok().flatten())
+            let found = lookup(host).unwrap_or_default();
+            found.into_iter().min_by_key(IpAddr::is_ipv6)
         })
     }
 }
 
-/// The first IPv4 address of a host name; without any, the first IPv6 address.
-pub(crate) fn lookup(host: &str) -> std::io::Result<Option<IpAddr>> {
-    let found = (host, 0).to_socket_addrs()?.map(|address| address.ip());
-    Ok(found.min_by_key(IpAddr::is_ipv6))
+/// The addresses of a host name.
+pub(crate) fn lookup(host: &str) -> std::io::Result<Vec<IpAddr>> {
+    let found = (host, 0).to_socket_addrs()?;
+    Ok(found.map(|address| address.ip()).collect())
 }
 
 impl Default for Upid {
@@ -152,10 +163,11 @@ impl FromStr for Upid {
     /// Leading white space is skipped and only the first word counts, as upstream; host names are not looked up here
     /// (see [`Upid::resolve`]).
     fn from_str(text: &str) -> Result<Self, UpidParseError> {
-        parse(text, |host| host.parse().ok())
+        parse(text, |_| None)
     }
 }
 
+/// `resolve` finds the address of a host that is no IP literal.
 fn parse(text: &str, resolve: impl FnOnce(&str) -> Option<IpAddr>) -> Result<Upid, UpidParseError> {
     let word = text.split_whitespace().next().unwrap_or_default();
     let (id, address) = word
@@ -163,7 +175,9 @@ fn parse(text: &str, resolve: impl FnOnce(&str) -> Option<IpAddr>) -> Result<Upi
         .ok_or_else(|| UpidParseError::MissingAt(text.to_owned()))?;
     let (host, port) =
         split_host(address).ok_or_else(|| UpidParseError::MissingColon(text.to_owned()))?;
-    let ip = resolve(host).ok_or_else(|| UpidParseError::BadHost {
+    let literal = host.parse().ok();
+    let ip = literal.or_else(|| resolve(host));
+    let ip = ip.ok_or_else(|| UpidParseError::BadHost {
         text: text.to_owned(),
         host: host.to_owned(),
     })?;
@@ -177,7 +191,12 @@ fn parse(text: &str, resolve: impl FnOnce(&str) -> Option<IpAddr>) -> Result<Upi
             text: text.to_owned(),
             port: port.to_owned(),
         })?;
-    Ok(Upid::new(id, SocketAddr::new(ip, port)))
+    Ok(Upid(Arc::new(Inner {
+        address: SocketAddr::new(ip, port),
+        id: id.into(),
+        host: literal.is_none().then(|| host.into()),
+        local: None,
+    })))
 }
 
 /// Splits `ip:port`, or `[ip]:port` as an IPv6 address is written.
@@ -266,6 +285,9 @@ mod tests {
     fn resolves_names_only_on_request() {
         let upid = Upid::resolve("a@localhost:5").unwrap();
         assert_eq!(upid.to_string(), "a@127.0.0.1:5");
+        assert_eq!(upid.host(), Some("localhost"));
+        assert_eq!(upid, Upid::new("a", ([127, 0, 0, 1], 5)));
+        assert_eq!(Upid::resolve("a@127.0.0.1:5").unwrap().host(), None);
         assert!(Upid::resolve("a@no.such.host.invalid:5").is_err());
     }
 

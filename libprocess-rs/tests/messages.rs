@@ -3,13 +3,20 @@
 
 mod common;
 
-use std::io::{Read, Write};
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Client, DEADLINE, block_on, loopback, metric, record, start, sync, until};
-use libprocess::{Clock, Context, Process, RuntimeConfig, Upid};
+use libprocess::{
+    BoxFuture, ByteStream, Clock, Context, Listener, Process, RuntimeConfig, TcpTransport,
+    Transport, Upid,
+};
+use parking_lot::Mutex;
 
 /// A peer that is no runtime: a listening socket.
 fn peer() -> (TcpListener, Upid) {
@@ -225,35 +232,58 @@ fn a_hundred_thousand_messages_between_runtimes_arrive_in_order() {
     assert_eq!(result, Ok((COUNT, 0)));
 }
 
-#[test]
-fn a_slow_receiver_holds_its_senders_back() {
-    let runtime = start(loopback());
+/// Sends messages of `size` bytes to a busy actor, for which `limit` of them may wait.
+fn held_back(count: usize, size: usize, limit: usize) {
+    let runtime = start(RuntimeConfig {
+        workers: 2,
+        ..loopback()
+    });
     let counting = Counting { next: 0, wrong: 0 };
     let pid = runtime.spawn("counting", counting).unwrap();
     let (go, gone) = std::sync::mpsc::channel::<()>();
-    pid.dispatch(move |_, _| gone.recv().unwrap());
-    const COUNT: usize = 200_000;
+    let (begin, begun) = std::sync::mpsc::channel();
+    pid.dispatch(move |_, _| {
+        begin.send(()).unwrap();
+        gone.recv().unwrap();
+    });
+    begun.recv().unwrap();
     let address = runtime.address();
     let to = pid.upid().clone();
     let sender = std::thread::spawn(move || {
         let mut client = Client::connect(address);
         let from = Upid::default();
-        let mut bytes = bytes::BytesMut::new();
-        for n in 0..COUNT {
-            let body = format!("{n:06}");
+        let filler = "x".repeat(size - 6);
+        for n in 0..count {
+            let body = format!("{n:06}{filler}");
+            let mut bytes = bytes::BytesMut::new();
             libprocess::fuzzing::encode_message(&mut bytes, &from, &to, "n", body.as_bytes());
+            client.send(&bytes);
         }
-        client.send(&bytes);
         client
     });
     let received = || metric(&runtime, "libprocess/messages_received") as usize;
-    until("the reader waits", || received() >= 65_000);
-    assert!(received() < COUNT / 2);
+    until("the reader waits", || received() >= limit);
+    // The one thread of the network serves another connection, so it would also read on from this one.
+    const ROUND_TRIPS: usize = 100;
+    let mut other = Client::connect(address);
+    for _ in 0..ROUND_TRIPS {
+        other.send(post("/nobody/note", FROM, ""));
+        assert_eq!(other.response().code(), 404);
+    }
+    assert_eq!(received(), limit + ROUND_TRIPS);
+    assert!(!sender.is_finished());
     go.send(()).unwrap();
-    until("all have been received", || received() == COUNT);
+    until("all have been received", || {
+        received() == count + ROUND_TRIPS
+    });
     sender.join().unwrap();
     let result = block_on(pid.ask(|counting, _| (counting.next, counting.wrong)));
-    assert_eq!(result, Ok((COUNT, 0)));
+    assert_eq!(result, Ok((count, 0)));
+}
+
+#[test]
+fn a_slow_receiver_holds_its_senders_back() {
+    held_back(200_000, 100, 65_536);
 }
 
 #[test]
@@ -498,13 +528,72 @@ fn a_queue_that_is_full_drops_messages() {
         max_queue_bytes: 1024 * 1024,
         ..loopback()
     });
-    let (_listener, peer) = peer();
+    let (listener, peer) = peer();
     // Nobody reads: sooner or later the buffers of the system are full, then the queue.
-    let body = Bytes::from(vec![0; 512 * 1024]);
+    let body = Bytes::from(vec![b' '; 512 * 1024]);
     until("messages are dropped", || {
         runtime.send(&Upid::default(), &peer, "x", body.clone());
         metric(&runtime, "libprocess/messages_dropped") > 0.0
     });
+    let sent = metric(&runtime, "libprocess/messages_sent") as usize;
+    // All others arrive.
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        accept(&listener).read_to_string(&mut text).unwrap();
+        text
+    });
+    until("there is room again", || {
+        runtime.send(&Upid::default(), &peer, "last", Bytes::new());
+        metric(&runtime, "libprocess/messages_sent") as usize > sent
+    });
+    runtime.shutdown();
+    let text = reader.join().unwrap();
+    assert_eq!(text.matches("POST /peer/x ").count(), sent);
+    assert_eq!(text.matches("POST /peer/last ").count(), 1);
+}
+
+/// TCP that notes which threads connect to which address.
+#[derive(Clone, Default)]
+struct Noting(Arc<Mutex<Vec<(SocketAddr, ThreadId)>>>);
+
+impl Transport for Noting {
+    fn bind(&self, address: SocketAddr) -> io::Result<Box<dyn Listener>> {
+        TcpTransport::default().bind(address)
+    }
+
+    fn connect(&self, to: SocketAddr) -> BoxFuture<io::Result<Box<dyn ByteStream>>> {
+        self.0.lock().push((to, std::thread::current().id()));
+        TcpTransport::default().connect(to)
+    }
+}
+
+#[test]
+fn each_destination_has_its_thread() {
+    let noting = Noting::default();
+    let runtime = start(RuntimeConfig {
+        workers: 8,
+        transport: Arc::new(noting.clone()),
+        ..loopback()
+    });
+    let peers: Vec<_> = (0..32).map(|_| peer()).collect();
+    let (pid, _) = record(&runtime, "sender");
+    for round in [1, 2] {
+        for (_, peer) in &peers {
+            let peer = peer.clone();
+            pid.dispatch(move |_, ctx| ctx.relink(&peer));
+        }
+        until("all are connected to", || {
+            noting.0.lock().len() == round * peers.len()
+        });
+    }
+    let mut threads: HashMap<SocketAddr, HashSet<ThreadId>> = HashMap::new();
+    for (to, thread) in noting.0.lock().iter() {
+        threads.entry(*to).or_default().insert(*thread);
+    }
+    assert!(threads.values().all(|threads| threads.len() == 1));
+    // Two of the eight are for the network.
+    let all: HashSet<_> = threads.values().flatten().collect();
+    assert_eq!(all.len(), 2);
 }
 
 #[test]

@@ -21,11 +21,15 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// A new connection to `to`.
-    pub(super) async fn connect(&self, to: SocketAddr) -> io::Result<Box<dyn ByteStream>> {
+    /// A new connection to `to`, whose certificate may be for the name `host`.
+    pub(super) async fn connect(
+        &self,
+        to: SocketAddr,
+        host: Option<&str>,
+    ) -> io::Result<Box<dyn ByteStream>> {
         let stream = self.transport.connect(to).await?;
         match &self.tls {
-            Some(tls) => Box::pin(self.secure(tls, stream, to)).await,
+            Some(tls) => Box::pin(self.secure(tls, stream, to, host)).await,
             None => Ok(stream),
         }
     }
@@ -35,8 +39,9 @@ impl Connector {
         tls: &Tls,
         stream: Box<dyn ByteStream>,
         to: SocketAddr,
+        host: Option<&str>,
     ) -> io::Result<Box<dyn ByteStream>> {
-        let handshake = tls.client.handshake(stream, to, None);
+        let handshake = tls.client.handshake(stream, to, host);
         let handshake = self.clock.timeout(self.handshake_timeout, handshake).await;
         let error = match handshake {
             Ok(Ok(stream)) => return Ok(stream),

@@ -9,6 +9,8 @@ mod links;
 mod outgoing;
 mod ready;
 mod requests;
+mod sockets;
+mod sync;
 mod tls;
 mod transport;
 mod watchdog;
@@ -21,5 +23,5 @@ pub use transport::{BoxFuture, ByteStream, Incoming, Listener, TcpTransport, Tra
 pub(crate) use accept::serve_port;
 pub(crate) use connector::Connector;
 pub(crate) use links::Links;
-pub(crate) use outgoing::{End, Sockets, Writer};
+pub(crate) use sockets::{Sockets, Writer};
 pub(crate) use tls::Tls;

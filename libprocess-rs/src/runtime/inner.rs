@@ -1,7 +1,7 @@
 //! The shared state of a runtime.
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -12,14 +12,14 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::workers::Workers;
-use super::{Placement, StartError};
+use super::{Addresses, Placement};
 use crate::actor::{AnyMailbox, Envelope, Ids, Registry, wait_for};
 use crate::clock::Settle;
 use crate::config::{LoggingControl, MetricsConfig};
 use crate::http::Gatekeeper;
 use crate::metrics::Counter;
-use crate::network::{Connector, End, Links, Listener, Sockets, Tls, Writer};
-use crate::upid::{self, RuntimeId};
+use crate::network::{Connector, Links, Sockets, Tls, Writer};
+use crate::upid::RuntimeId;
 use crate::wire::{Limits, encode_message, encode_proto};
 use crate::{Clock, MessageName, Metrics, RuntimeConfig, Upid};
 
@@ -212,7 +212,7 @@ impl Inner {
             self.deliver(from, to, name.into(), body);
         } else if !to.is_empty() {
             let encode = |out: &mut _| encode_message(out, from, to, name.as_ref(), &body);
-            self.start(self.sockets.send(to.address(), encode));
+            self.start(self.sockets.send(to.address(), to.host(), encode));
         }
     }
 
@@ -227,7 +227,7 @@ impl Inner {
             self.deliver(from, to, name, message.encode_to_vec().into());
         } else if !to.is_empty() {
             let encode = |out: &mut _| encode_proto(out, from, to, name.as_str(), message);
-            self.start(self.sockets.send(to.address(), encode));
+            self.start(self.sockets.send(to.address(), to.host(), encode));
         }
     }
 
@@ -281,7 +281,7 @@ impl Inner {
         }
         links.add(linker, to, !local);
         if !local {
-            let writer = self.sockets.link(to.address(), renew);
+            let writer = self.sockets.link(to.address(), to.host(), renew);
             drop(links);
             self.start(writer);
         }
@@ -299,7 +299,8 @@ impl Inner {
         };
         let inner = self.clone();
         self.writers.fetch_add(1, Ordering::AcqRel);
-        let started = self.workers.first().spawn(async move {
+        let worker = self.workers.for_destination(writer.to());
+        let started = worker.spawn(async move {
             inner.run(&writer).await;
             inner.writer_ended();
         });
@@ -318,10 +319,9 @@ impl Inner {
         let end = writer
             .run(&self.connector, &self.clock, &self.sockets)
             .await;
-        let End::Broken(error) = end else {
-            return;
-        };
-        tracing::debug!("The connection to {} broke: {error}", writer.to());
+        if let Err(error) = end {
+            tracing::debug!("The connection to {} broke: {error}", writer.to());
+        }
         // One lock over both tables: a link made now is either lost with this socket or gets a new one.
         let lost = {
             let mut links = self.links.lock();
@@ -463,35 +463,6 @@ impl Inner {
 
 async fn ended(mailbox: &dyn AnyMailbox) {
     wait_for(mailbox, |mailbox| mailbox.is_ended()).await;
-}
-
-/// What a runtime listens on, and what it tells others.
-pub(crate) struct Addresses {
-    bound: SocketAddr,
-    advertised: SocketAddr,
-}
-
-impl Addresses {
-    pub(crate) fn new(config: &RuntimeConfig, listener: &dyn Listener) -> Result<Self, StartError> {
-        let bound = listener.local_address().map_err(|error| {
-            let address = SocketAddr::new(config.ip, config.port);
-            StartError::Bind { address, error }
-        })?;
-        let mut ip = config.advertise_ip.unwrap_or(bound.ip());
-        if ip.is_unspecified() {
-            ip = host_ip()?;
-        }
-        let port = config.advertise_port.unwrap_or(bound.port());
-        let advertised = SocketAddr::new(ip, port);
-        Ok(Self { bound, advertised })
-    }
-}
-
-fn host_ip() -> Result<IpAddr, StartError> {
-    let name = nix::unistd::gethostname().unwrap_or_default();
-    let name = name.to_string_lossy().into_owned();
-    let found = upid::lookup(&name).ok().flatten();
-    found.ok_or(StartError::NoAddress(name))
 }
 
 impl Settle for Inner {

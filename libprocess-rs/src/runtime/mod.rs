@@ -1,12 +1,13 @@
 //! A runtime: actors, a port, metrics and a clock, all of one instance.
 
+mod addresses;
 mod driver;
 mod inner;
 mod workers;
 
 pub use driver::{Driver, DriverHandle, Threads};
 
-use inner::Addresses;
+use addresses::Addresses;
 pub(crate) use inner::{Counters, Inner};
 
 use std::net::{Ipv6Addr, SocketAddr};
@@ -46,8 +47,10 @@ pub enum StartError {
     /// A thread or its event loop could not be made.
     #[error("failed to start a worker thread: {0}")]
     Thread(#[source] std::io::Error),
-    /// The runtime listens on all addresses, and none was found to advertise.
-    #[error("no IP address found for host name '{0}': set an address to listen on or to advertise")]
+    /// The runtime listens on all addresses of one or both families, and none of them was found to advertise.
+    #[error(
+        "no IP address that is listened on found for host name '{0}': set one to listen on or to advertise"
+    )]
     NoAddress(String),
     /// TLS is on but cannot be set up.
     #[error(transparent)]

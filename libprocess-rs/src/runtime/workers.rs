@@ -1,5 +1,6 @@
 //! The threads of a runtime: an actix System and its arbiters, or a thread that somebody else drives.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,7 +48,7 @@ impl actix::Handler<Start> for Starter {
 /// The threads of one runtime.
 ///
 /// The first is that of the actix System. With one worker it does everything. Else a quarter of the workers, at least one and
-/// beginning with the first, serve connections, and the others host actors, each new one on the next in turn.
+/// beginning with the first, serve connections and send, and the others host actors, each new one on the next in turn.
 pub(crate) struct Workers {
     first: Worker,
     all: Vec<Worker>,
@@ -146,16 +147,24 @@ impl Workers {
         self.next_connection.fetch_add(1, Ordering::Relaxed) % self.network
     }
 
-    /// The workers that serve connections.
+    /// The workers that serve connections and send.
     pub(crate) fn network(&self) -> &[Worker] {
         self.all.get(..self.network).unwrap_or(&self.all)
+    }
+
+    /// The network worker that sends to this destination: always the same one, in every run.
+    pub(crate) fn for_destination(&self, to: SocketAddr) -> &Worker {
+        let mut hasher = DefaultHasher::new();
+        to.hash(&mut hasher);
+        let index = hasher.finish() as usize % self.network;
+        self.network().get(index).unwrap_or(&self.first)
     }
 
     pub(crate) fn all(&self) -> &[Worker] {
         &self.all
     }
 
-    /// The first worker, which listens and runs the sending sockets.
+    /// The first worker, which listens.
     pub(crate) fn first(&self) -> &Worker {
         &self.first
     }

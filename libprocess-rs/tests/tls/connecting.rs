@@ -170,6 +170,33 @@ fn servers_are_checked_as_configured() {
 }
 
 #[test]
+fn a_peer_that_is_asked_for_by_name_may_have_a_certificate_for_it() {
+    let ca = Authority::new("ca");
+    let far = start(with_tls(ca.sign("x", &["localhost"]).config()));
+    let near = start(with_tls(TlsConfig {
+        verify_server_cert: true,
+        ca_file: Some(ca.file()),
+        hostname_validation: HostnameValidation::OpenSsl,
+        ..ca.sign("near", &[]).config()
+    }));
+    let (receiver, received) = record(&far, "receiver");
+    let (sender, exits) = record(&near, "sender");
+    let named = |id: &str| Upid::resolve(&format!("{id}@localhost:{}", far.address().port()));
+    let named = named(receiver.upid().id()).unwrap();
+    assert_eq!(named, *receiver.upid());
+    // By its address it cannot be recognized.
+    link(&sender, receiver.upid());
+    exits.wait_for(&["exited receiver"]);
+    send(&sender, &named, "sent");
+    received.wait_for(&["sender sent"]);
+    let to = named.clone();
+    sender.dispatch(move |_, ctx| ctx.relink(&to));
+    send(&sender, &named, "linked");
+    received.wait_for(&["sender sent", "sender linked"]);
+    assert_eq!(metric(&near, FAILED), 1.0);
+}
+
+#[test]
 fn addresses_may_be_ipv6() {
     let ca = Authority::new("ca");
     let check = |verified: &str, expected: bool| {
@@ -254,6 +281,13 @@ fn certificates_lead_to_trusted_ones() {
     check(&middle.sign("x", &host), 1, &file, true);
     check(&issuing.sign("x", &host), 1, &folder, false);
     check(&issuing.sign("x", &host), 2, &folder, true);
+    // No setting allows more than 6.
+    let mut long = root.intermediate("1");
+    for n in 2..=6 {
+        long = long.intermediate(&n.to_string());
+    }
+    check(&long.sign("x", &host), 100, &file, true);
+    check(&long.intermediate("7").sign("x", &host), 100, &file, false);
     // What stands in the trusted file itself needs no CA.
     let alone = root.self_signed("127.0.0.1");
     check(&alone, 0, &file, false);
