@@ -60,7 +60,7 @@ use std::task::Poll;
 use bytes::{BufMut, BytesMut};
 use loom::sync::Arc;
 use loom::{future, thread};
-use queue::{Closed, Queue};
+use queue::{Closed, Queue, Size};
 use runtime::Counters;
 use sockets::{Next, Sockets, Writer};
 
@@ -92,7 +92,7 @@ fn consume(queue: &Events, mut done: impl FnMut(u32) -> bool) {
                     return Poll::Ready(());
                 }
             }
-            if queue.refill() == 0 && queue.sleep(cx.waker()) {
+            if queue.refill() == Size::default() && queue.sleep(cx.waker()) {
                 return Poll::Pending;
             }
         }
@@ -102,7 +102,7 @@ fn consume(queue: &Events, mut done: impl FnMut(u32) -> bool) {
 fn push(queue: &Events, items: &[u32]) -> Vec<u32> {
     items
         .iter()
-        .filter_map(|item| queue.push(*item).err())
+        .filter_map(|item| queue.push(*item, 1).err())
         .map(|Closed(item)| item)
         .collect()
 }
@@ -161,7 +161,7 @@ fn closing_comes_last_and_what_comes_later_is_given_back() {
             assert!(taken.is_sorted(), "{taken:?}");
             assert!(discard || taken == [1, 2], "{taken:?}");
             queue.shut();
-            assert!(queue.push(3).is_err());
+            assert!(queue.push(3, 1).is_err());
         });
     };
     check(false);
@@ -204,7 +204,7 @@ fn nothing_is_left_in_a_queue_that_was_shut() {
         let refused = producer.join().unwrap();
         assert!([&[][..], &[2], &[1, 2]].contains(&&*refused), "{refused:?}");
         assert_eq!(taken, None);
-        assert_eq!((queue.refill(), queue.pop()), (0, None));
+        assert_eq!((queue.refill(), queue.pop()), (Size::default(), None));
         assert!(!queue.is_asleep());
     });
 }

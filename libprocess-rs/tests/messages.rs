@@ -287,6 +287,11 @@ fn a_slow_receiver_holds_its_senders_back() {
 }
 
 #[test]
+fn a_slow_receiver_of_large_messages_holds_its_senders_back() {
+    held_back(150, 1024 * 1024, 64);
+}
+
+#[test]
 fn kinds_of_requests_may_share_a_connection() {
     let check = |first: &str, second: &str, codes: [u16; 2]| {
         let runtime = start(loopback());

@@ -7,7 +7,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
-use super::queue::{Closed, Queue};
+use super::queue::{Closed, Queue, Size};
 use super::{Process, Turn};
 use crate::http::{Request, Response, Route};
 use crate::{MessageName, Upid};
@@ -60,13 +60,20 @@ pub(crate) struct Mailbox<P: Process> {
 struct Progress {
     turns: AtomicU64,
     ended: AtomicBool,
-    /// Told when the actor has taken many events at once, and when it has ended.
+    /// Told when the actor has taken much at once, and when it has ended.
     changed: Notify,
 }
 
 /// Remote senders are held back while this many events wait behind those that the actor has in hand, which are not more than
 /// this either; each connection has at most one message in hand.
 const HIGH_WATER_EVENTS: usize = 65_536;
+
+/// The same for the bytes in the bodies of messages.
+const HIGH_WATER_BYTES: usize = 64 * 1024 * 1024;
+
+fn is_high(size: Size) -> bool {
+    size.items >= HIGH_WATER_EVENTS || size.weight >= HIGH_WATER_BYTES
+}
 
 impl<P: Process> Mailbox<P> {
     pub(crate) fn new() -> Self {
@@ -80,7 +87,7 @@ impl<P: Process> Mailbox<P> {
     }
 
     pub(crate) fn push(&self, event: Event<P>) -> Result<(), Undelivered> {
-        self.events.push(event).map_err(|_| Undelivered)
+        self.events.push(event, 0).map_err(|_| Undelivered)
     }
 
     /// The next event. For the actor itself, as what follows.
@@ -88,7 +95,7 @@ impl<P: Process> Mailbox<P> {
         if let Some(event) = self.events.pop() {
             return Some(event);
         }
-        if self.events.refill() >= HIGH_WATER_EVENTS {
+        if is_high(self.events.refill()) {
             self.progress().changed.notify_waiters();
         }
         self.events.pop()
@@ -153,7 +160,8 @@ pub(crate) trait AnyMailbox: Send + Sync {
 
 impl<P: Process> AnyMailbox for Mailbox<P> {
     fn message(&self, envelope: Envelope) -> Result<(), Envelope> {
-        match self.events.push(Event::Message(envelope)) {
+        let weight = envelope.body.len();
+        match self.events.push(Event::Message(envelope), weight) {
             Err(Closed(Event::Message(envelope))) => Err(envelope),
             _ => Ok(()),
         }
@@ -181,7 +189,7 @@ impl<P: Process> AnyMailbox for Mailbox<P> {
     }
 
     fn is_high(&self) -> bool {
-        self.events.behind() >= HIGH_WATER_EVENTS
+        is_high(self.events.behind())
     }
 
     fn is_idle(&self) -> bool {

@@ -21,6 +21,8 @@ pub(crate) struct Queue<T, B = ()> {
 
 struct Back<T> {
     items: VecDeque<T>,
+    /// What the items weigh together.
+    weight: usize,
     /// The consumer while it sleeps. Who takes it out has to wake it.
     sleeper: Option<Waker>,
     open: bool,
@@ -29,6 +31,13 @@ struct Back<T> {
 /// The queue was closed; here is the item again.
 #[derive(Debug)]
 pub(crate) struct Closed<T>(pub(crate) T);
+
+/// How much waits, or was taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) items: usize,
+    pub(crate) weight: usize,
+}
 
 /// A buffer for more items than this is given back when it is not needed any more.
 const KEPT_CAPACITY: usize = 1024;
@@ -41,20 +50,22 @@ impl<T, B> Queue<T, B> {
             between,
             back: Mutex::new(Back {
                 items: VecDeque::new(),
+                weight: 0,
                 sleeper: None,
                 open: true,
             }),
         }
     }
 
-    /// Appends an item and wakes the consumer if it sleeps.
-    pub(crate) fn push(&self, item: T) -> Result<(), Closed<T>> {
+    /// Appends an item of this weight and wakes the consumer if it sleeps.
+    pub(crate) fn push(&self, item: T, weight: usize) -> Result<(), Closed<T>> {
         let sleeper = {
             let mut back = self.back.lock();
             if !back.open {
                 return Err(Closed(item));
             }
             back.items.push_back(item);
+            back.weight += weight;
             back.sleeper.take()
         };
         if let Some(sleeper) = sleeper {
@@ -68,22 +79,24 @@ impl<T, B> Queue<T, B> {
         self.front.lock().pop_front()
     }
 
-    /// If the batch in hand is finished, takes the next one in hand: all that has been appended meanwhile. Returns its length.
-    /// For the consumer.
-    pub(crate) fn refill(&self) -> usize {
+    /// If the batch in hand is finished, takes the next one in hand: all that has been appended meanwhile. Returns how much that
+    /// is. For the consumer.
+    pub(crate) fn refill(&self) -> Size {
         let mut front = self.front.lock();
         if !front.is_empty() {
-            return front.len();
+            return Size::default();
         }
-        let oversized = {
+        let (taken, oversized) = {
             let mut back = self.back.lock();
+            let taken = back.size();
             std::mem::swap(&mut *front, &mut back.items);
+            back.weight = 0;
             let capacity = back.items.capacity();
             let oversized = capacity > KEPT_CAPACITY && front.len() < capacity / 4;
-            oversized.then(|| std::mem::take(&mut back.items))
+            (taken, oversized.then(|| std::mem::take(&mut back.items)))
         };
         drop(oversized);
-        front.len()
+        taken
     }
 
     /// Puts the consumer, who has found nothing to take, to sleep until there is something. False if there is by now.
@@ -112,9 +125,9 @@ impl<T, B> Queue<T, B> {
         self.back.lock().sleeper.is_some()
     }
 
-    /// How many items wait behind the batch that the consumer has in hand.
-    pub(crate) fn behind(&self) -> usize {
-        self.back.lock().items.len()
+    /// How much waits behind the batch that the consumer has in hand.
+    pub(crate) fn behind(&self) -> Size {
+        self.back.lock().size()
     }
 
     /// Refuses further items and puts `last` behind what is queued, or, with `discard`, in its place. Closing again without
@@ -158,7 +171,17 @@ impl<T, B> Queue<T, B> {
     }
 }
 
+impl<T> Back<T> {
+    fn size(&self) -> Size {
+        Size {
+            items: self.items.len(),
+            weight: self.weight,
+        }
+    }
+}
+
 /// All items. They are to be dropped without the locks.
 fn take<T>(front: &mut VecDeque<T>, back: &mut Back<T>) -> (VecDeque<T>, VecDeque<T>) {
+    back.weight = 0;
     (std::mem::take(front), std::mem::take(&mut back.items))
 }
