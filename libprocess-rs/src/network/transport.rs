@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::net::sockopt::{set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -59,6 +60,15 @@ const LISTEN_BACKLOG: u32 = 65_535;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A connection that has been silent for this long is probed. Two hours are the kernel's own default.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
+
+/// The time between two probes.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A peer that leaves this many probes unanswered has gone.
+const KEEP_ALIVE_PROBES: u32 = 4;
+
 impl Default for TcpTransport {
     fn default() -> Self {
         Self {
@@ -69,24 +79,13 @@ impl Default for TcpTransport {
 
 impl Transport for TcpTransport {
     fn bind(&self, address: SocketAddr) -> io::Result<Box<dyn Listener>> {
-        let socket = tcp_socket(address)?;
-        socket.set_reuseaddr(true)?;
-        // Accepted connections inherit it. It is what finds peers that vanished without a word.
-        socket.set_keepalive(true)?;
-        socket.bind(address)?;
-        Ok(Box::new(TcpPort(socket.listen(LISTEN_BACKLOG)?)))
+        Ok(Box::new(TcpPort(listen(address)?)))
     }
 
     fn connect(&self, to: SocketAddr) -> BoxFuture<io::Result<Box<dyn ByteStream>>> {
         let timeout = self.connect_timeout;
         Box::pin(async move {
-            let socket = tcp_socket(to)?;
-            socket.set_keepalive(true)?;
-            let stream = tokio::time::timeout(timeout, socket.connect(to))
-                .await
-                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            stream.set_nodelay(true)?;
-            let stream: Box<dyn ByteStream> = Box::new(stream);
+            let stream: Box<dyn ByteStream> = Box::new(connect(to, timeout).await?);
             Ok(stream)
         })
     }
@@ -125,15 +124,67 @@ impl Incoming for TcpIncoming {
     }
 
     fn open(self: Box<Self>) -> io::Result<Box<dyn ByteStream>> {
-        let stream = TcpStream::from_std(self.stream)?;
-        stream.set_nodelay(true)?;
-        Ok(Box::new(stream))
+        Ok(Box::new(open(self.stream)?))
     }
 }
 
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = tcp_socket(address)?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(LISTEN_BACKLOG)
+}
+
+async fn connect(to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let connecting = tcp_socket(to)?.connect(to);
+    let stream = tokio::time::timeout(timeout, connecting)
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn open(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+    let stream = TcpStream::from_std(stream)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 fn tcp_socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    match address {
+    let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // It is what finds peers that vanished without a word. Accepted connections inherit it.
+    socket.set_keepalive(true)?;
+    set_tcp_keepidle(&socket, KEEP_ALIVE_IDLE)?;
+    set_tcp_keepintvl(&socket, KEEP_ALIVE_INTERVAL)?;
+    set_tcp_keepcnt(&socket, KEEP_ALIVE_PROBES)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use rustix::net::sockopt::{
+        socket_keepalive, tcp_keepcnt, tcp_keepidle, tcp_keepintvl, tcp_nodelay,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_send_at_once_and_are_probed_on_both_sides() {
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let to = listener.local_addr().unwrap();
+        let (connected, accepted) = tokio::join!(connect(to, CONNECT_TIMEOUT), listener.accept());
+        let accepted = open(accepted.unwrap().0.into_std().unwrap());
+        for stream in [connected.unwrap(), accepted.unwrap()] {
+            assert!(tcp_nodelay(&stream).unwrap());
+            assert!(socket_keepalive(&stream).unwrap());
+            assert_eq!(tcp_keepidle(&stream).unwrap(), KEEP_ALIVE_IDLE);
+            assert_eq!(tcp_keepintvl(&stream).unwrap(), KEEP_ALIVE_INTERVAL);
+            assert_eq!(tcp_keepcnt(&stream).unwrap(), KEEP_ALIVE_PROBES);
+        }
     }
 }
