@@ -72,28 +72,65 @@ fn the_ciphers_for_older_peers_work() {
     assert!(!reaches(&near, &server));
 }
 
+/// What is made of the certificate `weak.pem` with the key `weak.key` that the script makes beside those of the guide.
+fn check_weak(script: &str, as_own: Option<&str>, itself_trusted: bool) {
+    let folder = certificates();
+    bash(folder.path(), script);
+    let identity = Identity {
+        cert: folder.path().join("weak.pem"),
+        key: folder.path().join("weak.key"),
+    };
+    // OpenSSL itself has to be talked into using it.
+    let is_reached_by = |tls: &TlsConfig| {
+        let server = Server::start(&identity, &["-cipher", "DEFAULT@SECLEVEL=0"]);
+        Runtime::start(with_tls(tls.clone())).is_ok_and(|near| {
+            let reached = reaches(&near, &server);
+            near.shutdown();
+            reached
+        })
+    };
+    let mut tls = config(folder.path());
+    assert!(!is_reached_by(&tls));
+    tls.ca_file = Some(identity.cert.clone());
+    assert_eq!(is_reached_by(&tls), itself_trusted);
+    tls.verify_server_cert = false;
+    assert!(is_reached_by(&tls));
+    match (Runtime::start(with_tls(identity.config())), as_own) {
+        (Ok(runtime), None) => runtime.shutdown(),
+        (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+        (result, expected) => panic!("{:?}, not {expected:?}", result.err()),
+    }
+}
+
+/// Signs the request `host.csr` with more options for `openssl x509`.
+fn sign(request: &str, extensions: &str, options: &str) -> String {
+    format!(
+        "openssl x509 -req -in {request} -CA ca.pem -CAkey ca.key -days 30 -out weak.pem {options} \
+         -extfile <(printf 'subjectAltName=IP:127.0.0.1{extensions}')"
+    )
+}
+
 #[test]
 fn certificates_of_version_1_serve_only_peers_that_nobody_verifies() {
-    let folder = certificates();
-    bash(
-        folder.path(),
-        "openssl x509 -req -in host.csr -CA ca.pem -CAkey ca.key -out v1.pem",
-    );
-    let identity = Identity {
-        cert: folder.path().join("v1.pem"),
-        key: folder.path().join("key.pem"),
-    };
-    let server = Server::start(&identity, &[]);
-    let verifying = config(folder.path());
-    assert!(!reaches(&start(with_tls(verifying.clone())), &server));
-    let trusting = TlsConfig {
-        verify_server_cert: false,
-        ..verifying
-    };
-    assert!(reaches(&start(with_tls(trusting)), &server));
-    let error = Runtime::start(with_tls(identity.config())).unwrap_err();
-    assert!(
-        error.to_string().contains("UnsupportedCertVersion"),
-        "{error}"
-    );
+    let script = "cp key.pem weak.key; openssl x509 -req -in host.csr -CA ca.pem -CAkey ca.key -out weak.pem";
+    check_weak(script, Some("UnsupportedCertVersion"), false);
+}
+
+#[test]
+fn short_keys_serve_only_peers_that_nobody_verifies() {
+    let request = "openssl req -newkey rsa:1024 -nodes -subj /CN=x -keyout weak.key -out weak.csr";
+    let script = format!("{request}; {}", sign("weak.csr", "", ""));
+    check_weak(&script, Some("failed to parse private key"), false);
+}
+
+#[test]
+fn signatures_by_sha1_serve_only_peers_that_nobody_verifies() {
+    let script = format!("cp key.pem weak.key; {}", sign("host.csr", "", "-sha1"));
+    check_weak(&script, None, true);
+}
+
+#[test]
+fn a_ca_is_no_host_unless_it_is_trusted_itself() {
+    let ca = sign("host.csr", "\\nbasicConstraints=critical,CA:TRUE", "");
+    check_weak(&format!("cp key.pem weak.key; {ca}"), None, true);
 }
