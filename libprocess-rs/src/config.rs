@@ -96,10 +96,11 @@ pub struct RuntimeConfig {
 /// Settings of the endpoints `/metrics` and `/metrics/snapshot`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MetricsConfig {
-    /// How often each of the two may be asked; requests beyond that wait, at most 1000 of them; those refused are
-    /// counted in `libprocess/metrics_requests_refused`. None is without limit. Default: twice a second.
+    /// How often each of the two may be asked. Requests beyond that wait, at most 1000 of them and for a limited time; those
+    /// refused are counted in `libprocess/metrics_requests_refused`. None is without limit. Default: twice a second.
     pub rate: Option<Rate>,
-    /// How long a snapshot waits at most for gauges that ask an actor, if the client does not say; default 30 seconds.
+    /// How long a request waits at most for its turn, and then again for gauges that ask an actor, if the client does not say;
+    /// default 30 seconds.
     pub gauge_timeout: Duration,
     /// `/metrics` shows this many series, in order of name, and counts what it leaves out in
     /// `libprocess/metrics_series_left_out`; default 250,000.

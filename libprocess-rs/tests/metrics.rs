@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::future::Ready;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use common::{Answer, Client, Guard, block_on, get, loopback, metric, record, start, sync, until};
-use libprocess::metrics::Rate;
+use libprocess::metrics::{PullGauge, Rate};
 use libprocess::{Clock, Context, MetricsConfig, Pid, Process, RuntimeConfig};
 
 /// An actor that knows a number.
@@ -134,6 +135,54 @@ fn a_stuck_actor_does_not_hold_up_a_snapshot() {
 }
 
 #[test]
+fn a_gauge_that_panics_is_left_out() {
+    let runtime = start(loopback());
+    let metrics = runtime.metrics();
+    metrics.counter("test/counter").inc();
+    metrics.pull_gauge("test/now", || panic!("now"));
+    let unasked = || -> Ready<Option<f64>> { panic!("unasked") };
+    metrics
+        .add("test/unasked", PullGauge::asking(unasked))
+        .unwrap();
+    let unanswered = PullGauge::asking(|| async { panic!("unanswered") });
+    metrics.add("test/unanswered", unanswered).unwrap();
+    let check = |target: &str, shown: &str, failed: f64| {
+        let answer = get(&runtime, target);
+        assert_eq!(answer.code(), 200, "{target}");
+        assert!(answer.text().contains(shown), "{}", answer.text());
+        for gauge in ["now", "unasked", "unanswered"] {
+            assert!(!answer.text().contains(gauge), "{}", answer.text());
+        }
+        let all = block_on(metrics.snapshot_within(Duration::from_secs(60)));
+        assert_eq!(all["libprocess/metrics_gauges_failed"], failed);
+    };
+    check("/metrics/snapshot", "\"test/counter\":1.0", 5.0);
+    check("/metrics/snapshot", "\"test/counter\":1.0", 11.0);
+    check("/metrics", "\ntest_counter_total 1\n", 17.0);
+    check("/metrics", "\ntest_counter_total 1\n", 23.0);
+}
+
+#[test]
+fn waiting_for_a_turn_has_an_end() {
+    let (clock, runtime) = paused(MetricsConfig {
+        rate: Some(Rate {
+            requests: 1,
+            per: Duration::from_secs(90),
+        }),
+        ..MetricsConfig::default()
+    });
+    for target in ["/metrics/snapshot", "/metrics"] {
+        assert_eq!(get(&runtime, target).code(), 200);
+        let second = request(&runtime, target);
+        until_timer(&clock, Duration::from_secs(30));
+        clock.advance(Duration::from_secs(30));
+        let refused = second.recv_timeout(common::DEADLINE).unwrap();
+        assert_eq!(refused.code(), 503, "{target}");
+        assert_eq!(refused.header("retry-after"), Some("90"));
+    }
+}
+
+#[test]
 fn snapshots_are_limited_in_rate() {
     let (clock, runtime) = paused(MetricsConfig {
         rate: Some(Rate {
@@ -243,7 +292,7 @@ fn metrics_as_openmetrics() {
     );
     check(
         "test_store",
-        "# TYPE test_store_seconds summary\n# HELP test_store_seconds test/store_ms\n# UNIT test_store_seconds seconds\n\
+        "# TYPE test_store_seconds summary\n# UNIT test_store_seconds seconds\n# HELP test_store_seconds test/store_ms\n\
          test_store_seconds{quantile=\"0.0\"} 0.1\ntest_store_seconds{quantile=\"0.5\"} 0.2\n\
          test_store_seconds{quantile=\"0.9\"} 0.28\ntest_store_seconds{quantile=\"0.95\"} 0.29\n\
          test_store_seconds{quantile=\"0.99\"} 0.298\ntest_store_seconds{quantile=\"0.999\"} 0.2998\n\
@@ -271,17 +320,58 @@ fn promtool_accepts_the_metrics() {
         section(&text, "test_events"),
         "# TYPE test_events_total counter\n# HELP test_events_total test/events\ntest_events_total 7\n"
     );
+    promtool(&["check", "metrics"], &text).unwrap();
+    promtool(&["check", "metrics"], &format!("{text}no value\n")).unwrap_err();
+}
+
+#[test]
+fn promtool_reads_openmetrics() {
+    let (_, runtime) = paused(unlimited());
+    add_all_kinds(&runtime);
+    let text = scrape(&runtime, "application/openmetrics-text").text();
+    let folder = tempfile::tempdir().unwrap();
+    // It wants to know the time of each sample.
+    let read = |text: &str| {
+        let lines = text.lines().map(|line| match line.starts_with('#') {
+            true => format!("{line}\n"),
+            false => format!("{line} 1700000000\n"),
+        });
+        let (samples, blocks) = (folder.path().join("samples"), folder.path().join("blocks"));
+        std::fs::write(&samples, lines.collect::<String>()).unwrap();
+        let paths = [&samples, &blocks].map(|path| path.to_str().unwrap());
+        let [samples, blocks] = paths;
+        promtool(
+            &["tsdb", "create-blocks-from", "openmetrics", samples, blocks],
+            "",
+        )
+    };
+    read(&text).unwrap();
+    read(text.trim_end_matches("# EOF\n")).unwrap_err();
+    read(&text.replace(
+        "UNIT test_store_seconds seconds",
+        "UNIT test_store_seconds bytes",
+    ))
+    .unwrap_err();
+}
+
+/// What promtool says if it does not like something.
+fn promtool(arguments: &[&str], input: &str) -> Result<(), String> {
     let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("promtool is needed: apt-get install prometheus");
-    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), &answer.body).unwrap();
+    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), input.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaints}\n{text}");
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!(
+            "{}\n{input}",
+            String::from_utf8_lossy(&output.stderr)
+        )),
+    }
 }
 
 #[test]

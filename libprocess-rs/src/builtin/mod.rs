@@ -10,10 +10,14 @@ mod profiler;
 mod snapshot;
 mod system;
 
-use crate::{Context, Help, Process, RouteOptions, Runtime};
+use http::StatusCode;
+
+use crate::{Context, Help, Process, Response, RouteOptions, Runtime};
 
 pub(crate) fn spawn(runtime: &Runtime, profiling: Profiling) {
-    system::add_metrics(runtime.metrics());
+    let metrics = runtime.metrics();
+    system::add_metrics(metrics);
+    metrics.count_failures_as("libprocess/metrics_gauges_failed");
     start(
         runtime,
         "metrics",
@@ -51,6 +55,19 @@ fn start<P: Process>(runtime: &Runtime, id: &str, process: P) {
     if let Err(error) = runtime.spawn_builtin(id, process) {
         tracing::error!("Failed to start a built-in actor: {error}");
     }
+}
+
+/// Makes a response on a thread that may be kept busy.
+async fn off_the_actor(
+    runtime: Runtime,
+    make: impl FnOnce() -> Response + Send + 'static,
+) -> Response {
+    let _busy = runtime.inner().busy();
+    let made = runtime.handle().spawn_blocking(make).await;
+    made.unwrap_or_else(|error| {
+        tracing::error!("Failed to make an answer: {error}");
+        Response::status(StatusCode::INTERNAL_SERVER_ERROR)
+    })
 }
 
 /// How a route that only shows something is treated.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::readonly;
+use super::{off_the_actor, readonly};
 use crate::config::MetricsConfig;
 use crate::duration::DurationError;
 use crate::metrics::{Answers, Format, Limiter, within};
@@ -77,9 +77,10 @@ impl MetricsEndpoint {
             Err(error) => return invalid(&error),
         };
         let metrics = ctx.runtime().metrics().clone();
-        self.answer(ctx, self.snapshots.clone(), timeout, move |answers| {
+        let snapshots = self.snapshots.clone();
+        Reply::later(self.answer(ctx, snapshots, timeout, move |answers| {
             Response::json_text_or_jsonp(metrics.to_json(&answers), &request)
-        })
+        }))
     }
 
     fn scrape(&mut self, ctx: &mut Context<Self>, request: Request) -> Reply {
@@ -90,12 +91,13 @@ impl MetricsEndpoint {
         let metrics = ctx.runtime().metrics().clone();
         let format = Format::for_accept(request.header("Accept"));
         let (max_series, left_out) = (self.config.max_series, self.left_out.clone());
-        self.answer(ctx, self.scrapes.clone(), timeout, move |answers| {
+        let answer = self.answer(ctx, self.scrapes.clone(), timeout, move |answers| {
             let exposition = metrics.expose(&answers, format, max_series);
             left_out.add(exposition.left_out as u64);
             Response::text(StatusCode::OK, exposition.text)
                 .header(http::header::CONTENT_TYPE, format.content_type())
-        })
+        });
+        Reply::later(answer)
     }
 
     fn timeout(&self, request: &Request) -> Result<Timeout, DurationError> {
@@ -107,7 +109,7 @@ impl MetricsEndpoint {
             .and_then(|text| Duration::try_from_secs_f64(text.parse().ok()?).ok());
         Ok(match scrape {
             Some(scrape) => Timeout::Whole(scrape.saturating_sub(SCRAPE_MARGIN)),
-            None => Timeout::Gauges(self.config.gauge_timeout),
+            None => Timeout::Each(self.config.gauge_timeout),
         })
     }
 
@@ -118,34 +120,27 @@ impl MetricsEndpoint {
         limiter: Option<Arc<Limiter>>,
         timeout: Timeout,
         render: impl FnOnce(Answers) -> Response + Send + 'static,
-    ) -> Reply {
+    ) -> impl Future<Output = Response> + 'static {
         let runtime = ctx.runtime().clone();
-        let (metrics, refused) = (runtime.metrics().clone(), self.refused.clone());
-        Reply::later(async move {
+        let refused = self.refused.clone();
+        async move {
             let clock = runtime.clock();
             let begin = clock.now();
-            if let Some(limiter) = limiter {
-                let passed = match timeout {
-                    Timeout::Whole(limit) => within(clock, limit, limiter.pass()).await,
-                    Timeout::Gauges(_) => Some(limiter.pass().await),
-                };
-                if passed != Some(Ok(())) {
-                    refused.inc();
-                    return too_many();
-                }
+            let (Timeout::Whole(limit) | Timeout::Each(limit)) = timeout;
+            if let Some(limiter) = limiter
+                && within(clock, limit, limiter.pass()).await != Some(Ok(()))
+            {
+                refused.inc();
+                let text = "Too many requests for metrics: no turn within the timeout.\n";
+                return Response::unavailable(text, limiter.interval());
             }
             let left = match timeout {
                 Timeout::Whole(limit) => limit.saturating_sub(clock.now() - begin),
-                Timeout::Gauges(limit) => limit,
+                Timeout::Each(limit) => limit,
             };
-            let answers = metrics.ask(left).await;
-            let _busy = runtime.inner().busy();
-            let rendered = runtime.handle().spawn_blocking(move || render(answers));
-            rendered.await.unwrap_or_else(|error| {
-                tracing::error!("Failed to render the metrics: {error}");
-                Response::status(StatusCode::INTERNAL_SERVER_ERROR)
-            })
-        })
+            let answers = runtime.metrics().ask(left).await;
+            off_the_actor(runtime, move || render(answers)).await
+        }
     }
 }
 
@@ -154,16 +149,11 @@ impl MetricsEndpoint {
 enum Timeout {
     /// All in all.
     Whole(Duration),
-    /// Any time in the queue, then this for the gauges.
-    Gauges(Duration),
+    /// In the queue, and then as long again for the gauges.
+    Each(Duration),
 }
 
 fn invalid(error: &DurationError) -> Reply {
     let text = format!("Invalid timeout: {error}.\n");
     Response::text(StatusCode::BAD_REQUEST, text).into()
-}
-
-fn too_many() -> Response {
-    let text = "Too many requests for metrics: no turn within the timeout.\n";
-    Response::text(StatusCode::SERVICE_UNAVAILABLE, text)
 }

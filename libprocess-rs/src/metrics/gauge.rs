@@ -1,12 +1,14 @@
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::FutureExt;
+// tokio's would at times keep an answer back, for the sake of other tasks, that an earlier snapshot waited for in vain.
+use futures::channel::oneshot;
 use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use crate::{Context, Pid, Process};
 
@@ -51,27 +53,41 @@ pub(super) enum Source {
 
 /// A question that takes time to answer.
 pub(super) struct Question {
-    ask: Box<dyn Fn() -> BoxFuture<'static, Option<f64>> + Send + Sync>,
+    ask: Box<dyn Fn() -> BoxFuture<'static, Answer> + Send + Sync>,
     /// The answer that is awaited or that came last.
-    answer: Mutex<Option<Answer>>,
+    answer: Mutex<Option<Answering>>,
 }
 
-pub(super) type Answer = Shared<BoxFuture<'static, Option<f64>>>;
+/// The value, if there is one, unless the question panicked.
+pub(super) type Answer = Result<Option<f64>, Panicked>;
+
+type Answering = Shared<BoxFuture<'static, Answer>>;
+
+/// What was to give the value of a gauge panicked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Panicked;
 
 impl PullGauge {
-    /// A gauge whose value is at hand: `value` must be quick and must not block.
+    /// A gauge whose value is at hand: `value` must be quick and must not block. If it panics the gauge is left out.
     pub fn new(value: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
         Self(Source::Now(Arc::new(value)))
     }
 
     /// A gauge whose value takes time. A snapshot does not wait for it longer than for all of its values; a value that comes
-    /// later, or `None`, is left out. It is not asked again before it has answered.
+    /// later, or `None`, is left out, and so is a panic. It is not asked again before it has answered.
     pub fn asking<F>(ask: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Option<f64>> + Send + 'static,
     {
+        let ask = Arc::new(ask);
+        let ask = move || {
+            let ask = ask.clone();
+            // Others wait for the same answer, and more gauges are asked by the same task.
+            let answer = AssertUnwindSafe(async move { ask().await }).catch_unwind();
+            answer.map(|value| value.map_err(|_| Panicked)).boxed()
+        };
         Self(Source::Asked(Arc::new(Question {
-            ask: Box::new(move || ask().boxed()),
+            ask: Box::new(ask),
             answer: Mutex::new(None),
         })))
     }
@@ -98,7 +114,7 @@ impl Question {
     /// The answer that is on its way, or that of a new question.
     ///
     /// An actor that is stuck thus gets one question, however often it is asked.
-    pub(super) fn answer(&self) -> Answer {
+    pub(super) fn answer(&self) -> impl Future<Output = Answer> + use<> {
         let mut answer = self.answer.lock();
         if let Some(pending) = &*answer
             && pending.clone().now_or_never().is_none()

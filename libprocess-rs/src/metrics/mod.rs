@@ -27,6 +27,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 
 use crate::{Clock, Context, Pid, Process};
+use gauge::Panicked;
 use registry::Registry;
 
 /// A set of named metrics. Clones share the set.
@@ -125,7 +126,7 @@ impl Metrics {
     }
 
     /// A gauge whose value is asked for at each snapshot, so it must be quick and must not block. It replaces a metric of the
-    /// same name.
+    /// same name. If it panics it is left out.
     pub fn pull_gauge(
         &self,
         name: impl Into<String>,
@@ -200,7 +201,8 @@ impl Metrics {
         let mut values = BTreeMap::new();
         self.shared.registry.read(answers, |name, reading| {
             if let Some(value) = reading.value() {
-                values.insert(name.to_owned(), value);
+                // Statistics that are called like another metric hide it, as upstream.
+                values.entry(name.to_owned()).or_insert(value);
             }
             for (key, value) in reading.statistics() {
                 values.insert(format!("{name}/{key}"), value);
@@ -216,17 +218,26 @@ impl Metrics {
             .registry
             .questions()
             .into_iter()
-            .map(|(name, question)| question.answer().map(|value| (name, value)))
+            .map(|(name, question)| question.answer().map(|answer| (name, answer)))
             .collect();
         let mut answers = Answers::new();
         let all = async {
-            while let Some((name, value)) = questions.next().await {
-                answers.extend(value.map(|value| (name, value)));
+            while let Some((name, answer)) = questions.next().await {
+                match answer {
+                    Ok(value) => answers.extend(value.map(|value| (name, value))),
+                    Err(Panicked) => self.shared.registry.has_failed(&name),
+                }
             }
         };
         // What is missing then is left out.
         let _ = within(&self.shared.clock, limit, all).await;
         answers
+    }
+
+    /// Counts gauges that panic under this name.
+    pub(crate) fn count_failures_as(&self, name: &str) {
+        let failed = self.shared.registry.failed.clone();
+        self.shared.registry.replace(name.to_owned(), failed);
     }
 
     /// A snapshot as one flat JSON object, sorted by key, every value a double.

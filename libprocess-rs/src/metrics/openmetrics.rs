@@ -142,6 +142,8 @@ pub(super) fn expose(
         };
         let series = value.series();
         if series > left {
+            // Nor is what comes later in the order of names, however short.
+            left = 0;
             left_out += series;
             return;
         }
@@ -246,19 +248,17 @@ fn write_family(text: &mut String, format: Format, name: &str, family: &Family) 
         Format::Prometheus => suffix,
     };
     // Writing to memory cannot fail.
-    let _ = write!(
-        text,
-        "# TYPE {name}{described} {kind}\n# HELP {name}{described} "
-    );
+    let _ = writeln!(text, "# TYPE {name}{described} {kind}");
+    if format == Format::OpenMetrics && family.kind == Kind::Summary && name.ends_with("_seconds") {
+        let _ = writeln!(text, "# UNIT {name} seconds");
+    }
+    let _ = write!(text, "# HELP {name}{described} ");
     match &family.members[..] {
         // The older format has no escape for quotation marks here.
         [only] => push_escaped(text, &only.name, format == Format::OpenMetrics),
         _ => text.push_str("Several metrics, see the label name"),
     }
     text.push('\n');
-    if format == Format::OpenMetrics && family.kind == Kind::Summary && name.ends_with("_seconds") {
-        let _ = writeln!(text, "# UNIT {name} seconds");
-    }
     for member in &family.members {
         let label = (family.members.len() > 1).then_some(member.name.as_str());
         match &member.value {
@@ -397,5 +397,18 @@ mod tests {
         let exposition = gauges(&["a", "b", "c"], 2);
         assert_eq!(exposition.text.matches("TYPE").count(), 2);
         assert_eq!(exposition.left_out, 1);
+
+        let timer = crate::metrics::Timer::new(
+            crate::Clock::paused(),
+            crate::metrics::TimeUnit::Milliseconds,
+            None,
+        );
+        let exposition = expose(Format::Prometheus, 2, |visit| {
+            visit("a", Reading::Gauge(1.0));
+            visit("b", Reading::Timer(timer.reading()));
+            visit("c", Reading::Gauge(1.0));
+        });
+        assert!(exposition.text.ends_with("\na 1.0\n"));
+        assert_eq!(exposition.left_out, 3);
     }
 }

@@ -75,6 +75,11 @@ impl Limiter {
         self.limiter.acquire().await;
         Ok(())
     }
+
+    /// The time between two turns.
+    pub(crate) fn interval(&self) -> Duration {
+        self.limiter.interval()
+    }
 }
 
 #[cfg(test)]

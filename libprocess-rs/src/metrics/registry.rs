@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -16,6 +17,9 @@ use super::{Answers, Counter, DuplicateMetric, PullGauge, PushGauge, Timer};
 /// A snapshot reads this many metrics at a time, so that an actor that adds or removes one waits for some microseconds and not
 /// for all of it.
 const SLICE: usize = 512;
+
+/// A metric with statistics counts as this many, since its samples may have to be sorted.
+const STATISTICS_WEIGHT: usize = 64;
 
 /// A metric of any kind, for [`Metrics::add`](super::Metrics::add).
 #[derive(Clone, Debug)]
@@ -115,6 +119,15 @@ impl Reading {
         value.filter(|value| !value.is_nan())
     }
 
+    /// How many plain metrics take as long to read.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Count(_, Some(_)) => STATISTICS_WEIGHT,
+            Self::Timer(timer) if timer.statistics.is_some() => STATISTICS_WEIGHT,
+            _ => 1,
+        }
+    }
+
     /// The statistics in order of their keys.
     pub(super) fn statistics(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let statistics = match self {
@@ -134,6 +147,8 @@ impl Reading {
 #[derive(Default)]
 pub(super) struct Registry {
     entries: RwLock<Entries>,
+    /// Gauges that panicked when they were asked.
+    pub(super) failed: Counter,
 }
 
 #[derive(Default)]
@@ -145,6 +160,11 @@ struct Entries {
 
 impl Entries {
     fn insert(&mut self, name: String, metric: Metric) {
+        if let Some(existing) = self.metrics.get(&name).map(Metric::kind)
+            && existing != metric.kind()
+        {
+            tracing::warn!("Metric '{name}', a {existing}, becomes a {}", metric.kind());
+        }
         match metric.question() {
             Some(question) => {
                 self.questions.insert(name.clone(), question.clone());
@@ -208,9 +228,7 @@ impl Registry {
                     return found;
                 }
                 let (name, made) = (occupied.key().clone(), make());
-                let (metric, existing) = (made.clone().into(), occupied.get().kind());
-                tracing::warn!("Metric '{name}', a {existing}, becomes a {}", metric.kind());
-                entries.insert(name, metric);
+                entries.insert(name, made.clone().into());
                 made
             }
         }
@@ -253,12 +271,21 @@ impl Registry {
                 SliceEnd::Done => return,
                 SliceEnd::Full(last) => last,
                 SliceEnd::Call(name, value) => {
-                    visit(&name, Reading::Gauge(value()));
+                    match catch_unwind(AssertUnwindSafe(|| value())) {
+                        Ok(value) => visit(&name, Reading::Gauge(value)),
+                        Err(_) => self.has_failed(&name),
+                    }
                     name
                 }
             };
             end = self.slice(Bound::Excluded(&last), answers, &mut visit);
         }
+    }
+
+    /// A gauge panicked, which is a fault of its own and no reason to withhold the others.
+    pub(super) fn has_failed(&self, name: &str) {
+        tracing::error!("Gauge '{name}' panicked and is left out");
+        self.failed.inc();
     }
 
     fn slice(
@@ -269,24 +296,83 @@ impl Registry {
     ) -> SliceEnd {
         let entries = self.entries.read();
         let range = entries.metrics.range::<str, _>((from, Bound::Unbounded));
-        for (index, (name, metric)) in range.enumerate() {
+        let mut weight = 0;
+        for (name, metric) in range {
             let reading = match metric {
-                Metric::Counter(counter) => Reading::Count(counter.get(), counter.statistics()),
-                Metric::PushGauge(gauge) => Reading::Gauge(gauge.get()),
-                Metric::Timer(timer) => Reading::Timer(timer.reading()),
+                Metric::Counter(counter) => {
+                    Some(Reading::Count(counter.get(), counter.statistics()))
+                }
+                Metric::PushGauge(gauge) => Some(Reading::Gauge(gauge.get())),
+                Metric::Timer(timer) => Some(Reading::Timer(timer.reading())),
                 Metric::PullGauge(PullGauge(Source::Now(value))) => {
                     return SliceEnd::Call(name.clone(), value.clone());
                 }
-                Metric::PullGauge(PullGauge(Source::Asked(_))) => match answers.get(name) {
-                    Some(value) => Reading::Gauge(*value),
-                    None => continue,
-                },
+                Metric::PullGauge(PullGauge(Source::Asked(_))) => {
+                    answers.get(name).copied().map(Reading::Gauge)
+                }
             };
-            visit(name, reading);
-            if index + 1 == SLICE {
+            weight += reading.as_ref().map_or(1, Reading::weight);
+            if let Some(reading) = reading {
+                visit(name, reading);
+            }
+            if weight >= SLICE {
                 return SliceEnd::Full(name.clone());
             }
         }
         SliceEnd::Done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Clock;
+
+    /// How many metrics each slice shows.
+    fn slices(registry: &Registry) -> Vec<usize> {
+        let (mut slices, mut from) = (Vec::new(), None::<String>);
+        loop {
+            let mut shown = 0;
+            let after = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let end = registry.slice(after, &Answers::new(), &mut |_, _| shown += 1);
+            slices.push(shown);
+            match end {
+                SliceEnd::Full(last) | SliceEnd::Call(last, _) => from = Some(last),
+                SliceEnd::Done => return slices,
+            }
+        }
+    }
+
+    #[test]
+    fn no_slice_is_long() {
+        let registry = |metric: &dyn Fn(usize) -> Metric| {
+            let registry = Registry::default();
+            for n in 0..2 * SLICE {
+                registry.replace(format!("{n:05}"), metric(n));
+            }
+            registry
+        };
+        let check = |metric: &dyn Fn(usize) -> Metric, expected: &[usize]| {
+            assert_eq!(slices(&registry(metric)), expected);
+        };
+        let counter = |_| Counter::default().into();
+        check(&counter, &[SLICE, SLICE, 0]);
+        // Where a slice would end there is nothing to show.
+        let unanswered = |n| match n + 1 == SLICE {
+            true => PullGauge::asking(std::future::pending).into(),
+            false => Counter::default().into(),
+        };
+        check(&unanswered, &[SLICE - 1, SLICE, 0]);
+        check(&|_| PullGauge::asking(std::future::pending).into(), &[0; 3]);
+        let windowed = |_| {
+            let counter = Counter::windowed(&Clock::paused(), Duration::from_secs(1));
+            counter.inc();
+            counter.into()
+        };
+        let slices = slices(&registry(&windowed));
+        let expected = SLICE / STATISTICS_WEIGHT;
+        assert!(slices.iter().all(|shown| *shown <= expected), "{slices:?}");
     }
 }

@@ -80,6 +80,7 @@ fn statistics_keep_their_place_among_other_keys() {
     assert_eq!(json["a/max"], 1.0, "the statistics come first");
     let keys: Vec<&String> = json.keys().collect();
     assert_eq!(keys, values.keys().collect::<Vec<_>>());
+    assert!(json.values().eq(values.values()), "{json:?}");
     assert_eq!(values.len(), 3 * 10 + 3);
 }
 
