@@ -402,6 +402,15 @@ fn authorization_hooks_may_veto() {
         Box::pin(std::future::ready(Ok(false)))
     });
     expect(&runtime, "/open", &me, vetoed);
+    // Who may not see metrics may not see them in any form.
+    assert_eq!(get(&runtime, "/metrics").code(), 200);
+    runtime.set_authorization("/metrics/snapshot", |request, _| {
+        assert!(request.query.get("panic").is_none());
+        Box::pin(std::future::ready(Ok(false)))
+    });
+    assert_eq!(get(&runtime, "/metrics").code(), 403);
+    assert_eq!(get(&runtime, "/metrics?panic").code(), 500);
+    assert_eq!(get(&runtime, "/metrics/snapshot").code(), 403);
     assert!(runtime.unset_authorization("/guarded/open/"));
     assert!(!runtime.unset_authorization("/guarded/open"));
     expect(&runtime, "/open", &me, (200, None, "nobody"));
@@ -460,7 +469,8 @@ fn the_firewall_refuses_endpoints_however_they_are_spelled() {
     // Another route, though its path begins alike.
     check("/read/x", None);
     check("/open", None);
-    check("/metrics", None);
+    // The same metrics in another form.
+    check("/metrics", Some("/metrics/snapshot"));
     runtime.set_firewall(Vec::new());
     assert_eq!(get(&runtime, "/read").code(), 200);
     let all: Arc<dyn libprocess::FirewallRule> = Arc::new(NoAgents);

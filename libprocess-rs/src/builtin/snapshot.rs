@@ -18,6 +18,9 @@ const SCRAPE_TIMEOUT: &str = "X-Prometheus-Scrape-Timeout-Seconds";
 /// So much sooner it gets one.
 const SCRAPE_MARGIN: Duration = Duration::from_millis(500);
 
+/// Actor and route of the snapshot.
+const SNAPSHOT: (&str, &str) = ("metrics", "snapshot");
+
 pub(super) struct MetricsEndpoint {
     config: MetricsConfig,
     snapshots: Option<Arc<Limiter>>,
@@ -88,7 +91,8 @@ impl MetricsEndpoint {
             Ok(timeout) => timeout,
             Err(error) => return invalid(&error),
         };
-        let metrics = ctx.runtime().metrics().clone();
+        let runtime = ctx.runtime().clone();
+        let metrics = runtime.metrics().clone();
         let format = Format::for_accept(request.header("Accept"));
         let (max_series, left_out) = (self.config.max_series, self.left_out.clone());
         let answer = self.answer(ctx, self.scrapes.clone(), timeout, move |answers| {
@@ -97,7 +101,16 @@ impl MetricsEndpoint {
             Response::text(StatusCode::OK, exposition.text)
                 .header(http::header::CONTENT_TYPE, format.content_type())
         });
-        Reply::later(answer)
+        Reply::later(async move {
+            let inner = runtime.inner();
+            let delegate = inner.delegate.as_deref();
+            // Who may not see the snapshot may not see the same in another form.
+            let allowed = inner.gatekeeper.allows(SNAPSHOT, delegate, &request);
+            match allowed.await {
+                Ok(()) => answer.await,
+                Err(refusal) => *refusal,
+            }
+        })
     }
 
     fn timeout(&self, request: &Request) -> Result<Timeout, DurationError> {

@@ -116,18 +116,33 @@ impl Gatekeeper {
             let checks = self.checks.read();
             (checks.authenticator(route), checks.hook(id, &route.name))
         };
-        let check = async {
-            let checked = check(authenticator.as_deref(), hook.as_deref(), request);
-            let checked = AssertUnwindSafe(checked).catch_unwind().await;
-            checked.unwrap_or_else(|_| {
-                tracing::error!("A check of '/{id}/{}' panicked", route.name);
-                Err(refusal(StatusCode::INTERNAL_SERVER_ERROR))
-            })
-        };
+        let check = check(authenticator.as_deref(), hook.as_deref(), request);
+        let check = contained(id, &route.name, check);
         // The lock is asked for first, so its line has the order of arrival; a client that goes away leaves it.
         let (turn, checked) = join(route.lane.turn.lock(), check).await;
         request.principal = checked?;
         Ok(Some(turn))
+    }
+
+    /// Asks firewall and hook of `route` of the actor `id` about a request that has been admitted to another route.
+    pub(crate) async fn allows(
+        &self,
+        (id, route): (&str, &str),
+        delegate: Option<&str>,
+        request: &Request,
+    ) -> Result<(), Box<Response>> {
+        let endpoint = || Endpoint::new(&format!("/{id}/{route}"), Some(route), delegate);
+        if let Some(refusal) = self.refusal(request, endpoint) {
+            return Err(Box::new(refusal));
+        }
+        let hook = self.checks.read().hook(id, route);
+        match hook {
+            Some(hook) => {
+                let check = allow(&*hook, request, request.principal.as_ref());
+                contained(id, route, check).await
+            }
+            None => Ok(()),
+        }
     }
 
     fn set_firewall(&self, rules: Vec<Arc<dyn FirewallRule>>) {
@@ -142,30 +157,53 @@ impl Gatekeeper {
     }
 }
 
+/// The outcome of a check; that of one that panics is a refusal.
+async fn contained<T>(
+    id: &str,
+    route: &str,
+    check: impl Future<Output = Result<T, Box<Response>>>,
+) -> Result<T, Box<Response>> {
+    let checked = AssertUnwindSafe(check).catch_unwind().await;
+    checked.unwrap_or_else(|_| {
+        tracing::error!("A check of '/{id}/{route}' panicked");
+        Err(refusal(StatusCode::INTERNAL_SERVER_ERROR))
+    })
+}
+
 /// The principal, if there is an authenticator; or the response that refuses the request.
 async fn check(
     authenticator: Option<&dyn Authenticator>,
     hook: Option<&Hook>,
     request: &Request,
 ) -> Result<Option<Principal>, Box<Response>> {
-    let failed = |error: CheckError| {
-        let text = error.to_string();
-        Box::new(Response::text(StatusCode::INTERNAL_SERVER_ERROR, text))
-    };
     let principal = match authenticator {
         Some(authenticator) => {
             let result = authenticator.authenticate(request).await;
-            Some(result.map_err(failed)?.into_result()?)
+            Some(result.map_err(|error| failed(&error))?.into_result()?)
         }
         None => None,
     };
     if let Some(hook) = hook {
-        let allowed = hook(request, principal.as_ref()).await;
-        if !allowed.map_err(failed)? {
-            return Err(refusal(StatusCode::FORBIDDEN));
-        }
+        allow(hook, request, principal.as_ref()).await?;
     }
     Ok(principal)
+}
+
+async fn allow(
+    hook: &Hook,
+    request: &Request,
+    principal: Option<&Principal>,
+) -> Result<(), Box<Response>> {
+    match hook(request, principal).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(refusal(StatusCode::FORBIDDEN)),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn failed(error: &CheckError) -> Box<Response> {
+    let text = error.to_string();
+    Box::new(Response::text(StatusCode::INTERNAL_SERVER_ERROR, text))
 }
 
 fn refusal(status: StatusCode) -> Box<Response> {
