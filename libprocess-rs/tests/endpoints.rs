@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Client, block_on, get, loopback, metric, record, start, sync};
+use common::{Client, block_on, get, loopback, metric, record, start, sync, until};
 use libprocess::{
     Clock, Context, Help, LoggingControl, Process, QueuedEvents, Response, RouteOptions, Runtime,
     RuntimeConfig,
@@ -201,7 +201,10 @@ fn the_memory_profiler_is_there_if_configured_and_lacks_jemalloc() {
 #[test]
 fn processes_show_their_queues() {
     let runtime = start(loopback());
-    let (stuck, _) = record(&runtime, "stuck");
+    let (linked, _) = record(&runtime, "linked");
+    let stuck = runtime.spawn("stuck", Page).unwrap();
+    let upid = linked.upid().clone();
+    block_on(stuck.ask(move |_, ctx| ctx.link(&upid))).unwrap();
     let (begun, begins) = std::sync::mpsc::channel();
     let (go, gone) = std::sync::mpsc::channel::<()>();
     stuck.dispatch(move |_, _| {
@@ -212,6 +215,13 @@ fn processes_show_their_queues() {
     let from = "sender@1.2.3.4:5".parse().unwrap();
     runtime.send(&from, stuck.upid(), "note", Bytes::from("body"));
     stuck.dispatch(|_, _| {});
+    let mut client = Client::connect(runtime.address());
+    client.send("GET /stuck?n=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    until("the request waits", || stuck.queued().http_requests == 1);
+    linked.terminate();
+    until("the end is told", || {
+        get(&runtime, "/__processes__").text().contains("EXITED")
+    });
     runtime.terminate_in_turn(stuck.upid());
     let json = get(&runtime, "/__processes__").json();
     let list = json.as_array().unwrap();
@@ -222,13 +232,15 @@ fn processes_show_their_queues() {
     let expected = serde_json::json!([
         {"type": "MESSAGE", "name": "note", "from": "sender@1.2.3.4:5", "to": stuck.to_string(), "body": "body"},
         {"type": "DISPATCH"},
+        {"type": "HTTP", "method": "GET", "url": "/stuck?n=1"},
+        {"type": "EXITED"},
         {"type": "TERMINATE"},
     ]);
     assert_eq!(events("stuck"), Some(expected));
     let queued = QueuedEvents {
         messages: 1,
         dispatches: 1,
-        http_requests: 0,
+        http_requests: 1,
     };
     assert_eq!(stuck.queued(), queued);
     for id in [
@@ -241,6 +253,47 @@ fn processes_show_their_queues() {
     ] {
         assert_eq!(events(id), Some(serde_json::json!([])), "{id}");
     }
+    go.send(()).unwrap();
+}
+
+/// An actor with a page.
+struct Page;
+
+impl Process for Page {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.route("/", RouteOptions::default(), |_, _, _| {
+            Response::ok().into()
+        });
+    }
+}
+
+#[test]
+fn long_queues_are_shown_in_part() {
+    let runtime = start(loopback());
+    let (stuck, _) = record(&runtime, "stuck");
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    stuck.dispatch(move |_, _| {
+        begun.send(()).unwrap();
+        gone.recv().unwrap();
+    });
+    begins.recv().unwrap();
+    let from = "sender@1.2.3.4:5".parse().unwrap();
+    let body = Bytes::from(vec![b'x'; 1024 * 1024]);
+    for _ in 0..2000 {
+        runtime.send(&from, stuck.upid(), "note", body.clone());
+    }
+    let answer = get(&runtime, "/__processes__");
+    assert!(answer.body.len() < 5 * 1024 * 1024);
+    let json = answer.json();
+    let mut list = json.as_array().unwrap().iter();
+    let shown = list.find(|process| process["id"] == "stuck").unwrap();
+    assert_eq!(shown["events"].as_array().unwrap().len(), 1000);
+    assert_eq!(shown["events_left_out"], 1000);
+    let event = &shown["events"][999];
+    assert_eq!(event["body"], "x".repeat(4096));
+    assert_eq!(event["body_bytes"], 1024 * 1024);
+    runtime.terminate(stuck.upid());
     go.send(()).unwrap();
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 
 use bytes::Bytes;
+use http::Method;
 use tokio::sync::{Notify, oneshot};
 
 use super::queue::{Closed, Queue, Size};
@@ -22,7 +23,7 @@ pub(crate) enum Event<P: Process> {
 }
 
 /// A message on its way to an actor of this runtime.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Envelope {
     pub(crate) from: Upid,
     pub(crate) name: MessageName,
@@ -45,6 +46,39 @@ pub struct QueuedEvents {
     pub dispatches: usize,
     /// HTTP requests.
     pub http_requests: usize,
+}
+
+/// What is to be seen of an event that waits. It costs little to make, since the queue stands still meanwhile.
+pub(crate) enum Glimpse {
+    Message(Envelope),
+    Dispatch,
+    /// Method, path and query; the latter two cut to [`GLIMPSE_BYTES`].
+    Http(Method, String, Option<String>),
+    Exited,
+    Terminate,
+}
+
+/// So much is seen of a text that may be long.
+pub(crate) const GLIMPSE_BYTES: usize = 4096;
+
+impl Glimpse {
+    fn of<P: Process>(event: &Event<P>) -> Self {
+        match event {
+            Event::Message(envelope) => Self::Message(envelope.clone()),
+            Event::Dispatch(_) => Self::Dispatch,
+            Event::Http(event) => {
+                let cut = |text: &str| {
+                    let end = text.floor_char_boundary(GLIMPSE_BYTES);
+                    text.get(..end).unwrap_or_default().to_owned()
+                };
+                let request = &event.request;
+                let query = request.raw_query.as_deref();
+                Self::Http(request.method.clone(), cut(&request.path), query.map(cut))
+            }
+            Event::Exited(_) => Self::Exited,
+            Event::Terminate => Self::Terminate,
+        }
+    }
 }
 
 /// The actor has ended or is ending.
@@ -147,8 +181,8 @@ pub(crate) trait AnyMailbox: Send + Sync {
     fn exited(&self, upid: Upid);
     /// With `inject`, events queued so far are discarded; else they are served first. New ones are refused in both cases.
     fn terminate(&self, inject: bool);
-    /// What is queued, as `/__processes__` shows it.
-    fn describe(&self, to: &Upid) -> Vec<serde_json::Value>;
+    /// The first `limit` events that wait, and how many there are in all.
+    fn peek(&self, limit: usize) -> (Vec<Glimpse>, usize);
     /// True if remote senders are to be held back.
     fn is_high(&self) -> bool;
     fn is_idle(&self) -> bool;
@@ -181,11 +215,11 @@ impl<P: Process> AnyMailbox for Mailbox<P> {
         self.progress().changed.notify_waiters();
     }
 
-    fn describe(&self, to: &Upid) -> Vec<serde_json::Value> {
-        let mut described = Vec::new();
-        self.events
-            .for_each(|event| described.push(describe(event, to)));
-        described
+    fn peek(&self, limit: usize) -> (Vec<Glimpse>, usize) {
+        let mut seen = Vec::new();
+        let visit = |event: &Event<P>| seen.push(Glimpse::of(event));
+        let all = self.events.for_first(limit, visit);
+        (seen, all)
     }
 
     fn is_high(&self) -> bool {
@@ -218,26 +252,5 @@ pub(crate) async fn wait_for(mailbox: &dyn AnyMailbox, done: fn(&dyn AnyMailbox)
             return;
         }
         changed.await;
-    }
-}
-
-fn describe<P: Process>(event: &Event<P>, to: &Upid) -> serde_json::Value {
-    use serde_json::json;
-    match event {
-        Event::Message(Envelope { from, name, body }) => json!({
-            "type": "MESSAGE",
-            "name": name.as_str(),
-            "from": from.to_string(),
-            "to": to.to_string(),
-            "body": String::from_utf8_lossy(body),
-        }),
-        Event::Dispatch(_) => json!({"type": "DISPATCH"}),
-        Event::Http(event) => json!({
-            "type": "HTTP",
-            "method": event.request.method.as_str(),
-            "url": event.request.url(),
-        }),
-        Event::Exited(_) => json!({"type": "EXITED"}),
-        Event::Terminate => json!({"type": "TERMINATE"}),
     }
 }

@@ -16,7 +16,9 @@ pub use periodic::Periodic;
 pub use pid::{AskError, Gone, Pid};
 
 pub(crate) use host::{start, start_unmanaged};
-pub(crate) use mailbox::{AnyMailbox, Envelope, Event, HttpEvent, Mailbox, wait_for};
+pub(crate) use mailbox::{
+    AnyMailbox, Envelope, Event, GLIMPSE_BYTES, Glimpse, HttpEvent, Mailbox, wait_for,
+};
 pub(crate) use registry::{Actor, AddError, Ids, Registry};
 pub(crate) use turn::{Ask, Delayed, Named, Turn};
 

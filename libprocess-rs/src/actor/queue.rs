@@ -165,9 +165,16 @@ impl<T, B> Queue<T, B> {
 
     /// Visits all items in the order in which they will be taken.
     pub(crate) fn for_each(&self, visit: impl FnMut(&T)) {
+        self.for_first(usize::MAX, visit);
+    }
+
+    /// Visits the first `limit` items in the order in which they will be taken, and returns how many there are in all.
+    pub(crate) fn for_first(&self, limit: usize, visit: impl FnMut(&T)) -> usize {
         let front = self.front.lock();
         let back = self.back.lock();
-        front.iter().chain(&back.items).for_each(visit);
+        let items = front.iter().chain(&back.items);
+        items.take(limit).for_each(visit);
+        front.len() + back.items.len()
     }
 }
 
