@@ -14,6 +14,8 @@ use libprocess::{
     Clock, Context, Help, LoggingControl, Process, QueuedEvents, Response, RouteOptions, Runtime,
     RuntimeConfig,
 };
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 use prost::Message as _;
 
 /// An actor with one documented route and one without help.
@@ -97,13 +99,19 @@ fn the_profiler_has_to_be_enabled() {
     check("/profiler/stop", "Profiler not running");
 }
 
-/// Wants CPU time and a name in profiles.
+/// Wants so much CPU time and a name in profiles.
 #[inline(never)]
-fn busy_for_a_profile(millis: u64) -> u64 {
-    let end = std::time::Instant::now() + Duration::from_millis(millis);
+fn busy_for_a_profile(cpu_time: Duration) -> u64 {
+    let micros = || {
+        let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+        usage.user_time().num_microseconds()
+    };
+    let end = micros() + i64::try_from(cpu_time.as_micros()).unwrap();
     let mut sum = 0_u64;
-    while std::time::Instant::now() < end {
-        sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(7));
+    while micros() < end {
+        for _ in 0..100_000 {
+            sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(7));
+        }
     }
     sum
 }
@@ -157,7 +165,7 @@ fn profiles_the_process() {
         "Profiler already started.\n",
     );
     check(&other, "/profiler/stop", 400, "Profiler not running.\n");
-    busy_for_a_profile(200);
+    busy_for_a_profile(Duration::from_millis(500));
     let names = profile();
     let found = names.iter().any(|name| name.contains("busy_for_a_profile"));
     assert!(found, "{names:?}");
