@@ -338,6 +338,15 @@ fn help_pages() {
             .text()
             .starts_with("## No help page for")
     );
+    let root = fetch("/help/metrics", "curl/8").text();
+    let expected = "## `/metrics` ##\n> [/metrics/snapshot][metrics/snapshot]\n\n[metrics/snapshot]: metrics/snapshot\n\n\
+                    ### USAGE ###\n>        /metrics\n\n### TL;DR; ###\nAll metrics as text for Prometheus.\n";
+    assert!(root.starts_with(expected), "{root}");
+    let root = fetch("/help/metrics/", "Mozilla").text();
+    assert!(
+        root.contains("All metrics as text for Prometheus."),
+        "{root}"
+    );
     assert_eq!(fetch("/help/nobody", "curl/8").code(), 400);
     assert_eq!(fetch("/help/web(1)/nothing", "curl/8").code(), 400);
 

@@ -63,13 +63,22 @@ fn help(pages: &Pages, request: &Request) -> Response {
         return bad_request(format!("No help available for '/{id}'.\n"));
     };
     if name.is_empty() {
-        let title = format!("`/{id}` ##");
-        let paths = routes.keys().map(|route| format!("{id}{route}"));
-        return page(&list(&title, "", paths), request);
+        return page(&overview(id, routes), request);
     }
     match routes.get(&format!("/{name}")) {
         Some(text) => page(&format!("{text}\n"), request),
         None => bad_request(format!("No help available for '/{id}/{name}'.\n")),
+    }
+}
+
+/// The routes of an actor and, since it has this path, the help of its root route.
+fn overview(id: &str, routes: &BTreeMap<String, String>) -> String {
+    let paths = routes.keys().filter(|route| *route != "/");
+    let paths = paths.map(|route| format!("{id}{route}"));
+    let list = list(&format!("`/{id}` ##"), "", paths);
+    match routes.get("/") {
+        Some(text) => format!("{list}\n{text}\n"),
+        None => list,
     }
 }
 
