@@ -79,6 +79,8 @@ pub struct RuntimeConfig {
     pub transport: Arc<dyn Transport>,
     /// How metrics are shown.
     pub metrics: MetricsConfig,
+    /// What `/version` answers, as `{"version": "1.2.3"}`; default none, so that there is no such endpoint.
+    pub version: Option<serde_json::Value>,
     /// What `/logging/toggle` changes; without it the route answers 400 to changes.
     pub logging: Option<Arc<dyn LoggingControl>>,
     /// Whether `/profiler/start` may profile the process; default false.
@@ -146,6 +148,7 @@ impl Default for RuntimeConfig {
             tls: None,
             transport: Arc::new(TcpTransport::default()),
             metrics: MetricsConfig::default(),
+            version: None,
             logging: None,
             enable_profiler: false,
             memory_profiling: false,

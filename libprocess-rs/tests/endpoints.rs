@@ -181,6 +181,26 @@ fn profiles_the_process() {
 }
 
 #[test]
+fn the_version_is_what_the_program_says() {
+    let runtime = start(loopback());
+    assert_eq!(get(&runtime, "/version").code(), 404);
+    let runtime = start(RuntimeConfig {
+        version: Some(serde_json::json!({"name": "x", "version": "1.2"})),
+        delegate: Some("web(1)".to_owned()),
+        ..loopback()
+    });
+    let check = |target: &str, kind: &str, expected: &str| {
+        let answer = get(&runtime, target);
+        assert_eq!(answer.header("content-type"), Some(kind));
+        assert_eq!(answer.text(), expected);
+    };
+    let json = r#"{"name":"x","version":"1.2"}"#;
+    check("/version", "application/json", json);
+    check("/version?jsonp=f", "text/javascript", &format!("f({json})"));
+    assert!(get(&runtime, "/help").text().contains("/version"));
+}
+
+#[test]
 fn the_memory_profiler_is_there_if_configured_and_lacks_jemalloc() {
     let runtime = start(loopback());
     assert_eq!(get(&runtime, "/memory-profiler/state").code(), 404);

@@ -137,7 +137,11 @@ pub fn start(flags: MasterFlags, config: RuntimeConfig) -> Result<RunningMaster,
     }
     let delegate = Some(MASTER_PROCESS_ID.to_owned());
     let logging = config.logging.clone();
-    let runtime = Runtime::start(RuntimeConfig { delegate, ..config })?;
+    let runtime = Runtime::start(RuntimeConfig {
+        delegate,
+        version: Some(version::version_json()),
+        ..config
+    })?;
     match spawn(flags, &runtime, options, domain, logging) {
         Ok((pid, exit)) => Ok(RunningMaster {
             address: runtime.address(),

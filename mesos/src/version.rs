@@ -43,6 +43,11 @@ pub fn version_info() -> BuildInfo {
     }
 }
 
+/// The answer of `/version`.
+pub fn version_json() -> serde_json::Value {
+    serde_json::json!(crate::model::BuildInfo(&version_info()))
+}
+
 impl From<BuildInfo> for VersionInfo {
     fn from(info: BuildInfo) -> Self {
         VersionInfo {

@@ -25,7 +25,7 @@ use crate::containerizer::{Containerizer, ContainerizerError, Helper, MesosConta
 use crate::core::{Agent, AgentConfig, ExecutorCommand, Exit, MESOS_EXECUTOR};
 use crate::detection::{self, DetectionError};
 use crate::flags::{AgentFlags, UnsupportedFlag};
-use crate::http::{HttpState, Version, register_metrics};
+use crate::http::{HttpState, register_metrics};
 
 /// The prefix of the agent's id.
 const SLAVE: &str = "slave";
@@ -199,6 +199,7 @@ fn launch(flags: AgentFlags, config: RuntimeConfig) -> Result<RunningAgent, Star
         advertise_port: flags.advertise_port.or(config.advertise_port),
         delegate: Some(DELEGATE.to_owned()),
         memory_profiling: config.memory_profiling || flags.memory_profiling,
+        version: Some(mesos::version::version_json()),
         ..config
     })?;
     let started = (|| {
@@ -281,7 +282,6 @@ fn assemble(
     if let Some(log) = mesos::logging::shown_log_file(MESOS_AGENT, &flags.logging) {
         files.attach(LOG, log);
     }
-    runtime.spawn("version", Version)?;
 
     let id = runtime.generate_id(SLAVE);
     let upid = Upid::new(id.as_str(), runtime.address());

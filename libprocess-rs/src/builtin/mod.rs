@@ -1,5 +1,5 @@
 //! The actors that every runtime has: `metrics`, `system`, `logging`, `profiler`, `help` and `__processes__`; and
-//! `memory-profiler` if it is configured.
+//! `memory-profiler` and `version` if they are configured.
 
 mod cpu_profile;
 mod help;
@@ -9,12 +9,13 @@ mod processes;
 mod profiler;
 mod snapshot;
 mod system;
+mod version;
 
 use http::StatusCode;
 
 use crate::{Context, Help, Process, Response, RouteOptions, Runtime};
 
-pub(crate) fn spawn(runtime: &Runtime, profiling: Profiling) {
+pub(crate) fn spawn(runtime: &Runtime, options: Options) {
     let metrics = runtime.metrics();
     system::add_metrics(metrics);
     metrics.count_failures_as("libprocess/metrics_gauges_failed");
@@ -29,25 +30,30 @@ pub(crate) fn spawn(runtime: &Runtime, profiling: Profiling) {
     start(
         runtime,
         "profiler",
-        profiler::ProfilerEndpoint::new(profiling.cpu, expired),
+        profiler::ProfilerEndpoint::new(options.cpu_profiler, expired),
     );
-    if profiling.memory {
+    if options.memory_profiler {
         start(
             runtime,
             "memory-profiler",
             memory_profiler::MemoryProfilerEndpoint,
         );
     }
+    if let Some(version) = options.version {
+        start(runtime, "version", version::VersionEndpoint(version));
+    }
     start(runtime, "help", help::HelpEndpoint);
     start(runtime, "__processes__", processes::ProcessesEndpoint);
 }
 
-/// What of the profilers is configured.
-pub(crate) struct Profiling {
-    /// Whether the one of the CPU may be started.
-    pub(crate) cpu: bool,
-    /// Whether there are the endpoints of the one of the memory.
-    pub(crate) memory: bool,
+/// What is configured.
+pub(crate) struct Options {
+    /// Whether the CPU may be profiled.
+    pub(crate) cpu_profiler: bool,
+    /// Whether there are the endpoints of the profiler of the memory.
+    pub(crate) memory_profiler: bool,
+    /// What `/version` answers.
+    pub(crate) version: Option<serde_json::Value>,
 }
 
 fn start<P: Process>(runtime: &Runtime, id: &str, process: P) {

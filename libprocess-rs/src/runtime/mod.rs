@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::actor::{self, Actor, AddError, Context, Mailbox, Pid, Process};
-use crate::builtin::{self, Profiling};
+use crate::builtin;
 use crate::http::RouteTable;
 use crate::network::{BoxFuture, Tls, TlsError, serve_port};
 use crate::{Clock, MessageName, Metrics, RuntimeConfig, Upid};
@@ -98,14 +98,15 @@ impl Runtime {
                 return Err(error);
             }
         };
-        let profiling = Profiling {
-            cpu: config.enable_profiler,
-            memory: config.memory_profiling,
+        let builtin_options = builtin::Options {
+            cpu_profiler: config.enable_profiler,
+            memory_profiler: config.memory_profiling,
+            version: config.version.clone(),
         };
         let inner = Arc::new(Inner::new(config, workers, addresses, tls));
         inner.register();
         let runtime = Self { inner };
-        builtin::spawn(&runtime, profiling);
+        builtin::spawn(&runtime, builtin_options);
         serve_port(runtime.inner.clone(), listener);
         Ok(runtime)
     }

@@ -23,7 +23,6 @@ use std::sync::Arc;
 use http::StatusCode;
 use libprocess::{Context, Reply, Request, Response, RouteOptions};
 use mesos::ids::FrameworkId;
-use mesos::version;
 use serde::Serialize;
 
 use crate::actor::{MasterProcess, PublicSettings};
@@ -56,12 +55,6 @@ pub fn install(ctx: &mut Context<MasterProcess>) {
     read(ctx, "/roles", |view, _| json(&roles::Roles::new(view)));
     ctx.route("/health", RouteOptions::default(), |_, _, _| {
         Reply::from(Response::ok())
-    });
-    ctx.route("/version", RouteOptions::default(), |_, _, request| {
-        Reply::from(Response::json_or_jsonp(
-            mesos::model::BuildInfo(&version::version_info()),
-            &request,
-        ))
     });
     ctx.route("/flags", RouteOptions::default(), |master, _, request| {
         let settings = master.settings();

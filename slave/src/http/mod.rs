@@ -138,15 +138,3 @@ fn off_the_actor<P: Process>(
             .unwrap_or_else(|_| Response::status(StatusCode::INTERNAL_SERVER_ERROR))
     })
 }
-
-/// The actor `version`.
-pub(crate) struct Version;
-
-impl Process for Version {
-    fn initialize(&mut self, ctx: &mut Context<Self>) {
-        ctx.route("/", RouteOptions::default(), |_, _, request| {
-            let build = mesos::version::version_info();
-            Response::json_or_jsonp(model::BuildInfo(&build), &request).into()
-        });
-    }
-}
