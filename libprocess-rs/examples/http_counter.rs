@@ -11,9 +11,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
 use libprocess::{
-    Context, Counter, Help, Process, Reply, Request, Response, RouteOptions, Runtime, RuntimeConfig,
+    Context, Counter, Help, Method, Process, Reply, Request, Response, RouteOptions, Runtime,
+    RuntimeConfig, StatusCode,
 };
 
 /// Counts; and remembers how much came in the last second.

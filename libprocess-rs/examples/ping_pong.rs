@@ -7,8 +7,7 @@
 use std::error::Error;
 use std::time::Instant;
 
-use bytes::Bytes;
-use libprocess::{Context, Process, Runtime, RuntimeConfig, Upid};
+use libprocess::{Bytes, Context, Process, Runtime, RuntimeConfig, Upid};
 use tokio::sync::oneshot;
 
 /// Returns each ball.

@@ -12,8 +12,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::BufRead;
 
-use bytes::Bytes;
-use libprocess::{Context, Process, Runtime, RuntimeConfig, Upid};
+use libprocess::{Bytes, Context, Process, Runtime, RuntimeConfig, Upid};
 
 /// Passes what one member says on to all.
 #[derive(Default)]

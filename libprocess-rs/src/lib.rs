@@ -24,6 +24,9 @@ pub mod testing;
 mod upid;
 mod wire;
 
+pub use ::http::{Method, StatusCode};
+pub use bytes::Bytes;
+
 pub use self::http::{
     Authentication, Authenticator, BasicAuthenticator, BodyError, BodyStream, CheckError,
     CheckFuture, CombinedAuthenticator, DisabledEndpoints, Endpoint, FirewallRule, Headers, Help,
