@@ -354,6 +354,16 @@ fn promtool_reads_openmetrics() {
     .unwrap_err();
 }
 
+#[test]
+fn metrics_of_the_runtime_are_documented() {
+    let runtime = start(loopback());
+    let page = include_str!("../../docs/metrics.md");
+    let own = |name: &String| name.starts_with("libprocess/");
+    for name in runtime.metrics().snapshot().into_keys().filter(own) {
+        assert!(page.contains(&format!("| `{name}` |")), "{name}");
+    }
+}
+
 /// What promtool says if it does not like something.
 fn promtool(arguments: &[&str], input: &str) -> Result<(), String> {
     let mut promtool = Command::new("promtool")

@@ -1,19 +1,4 @@
-//! A snapshot as text for Prometheus.
-//!
-//! | here | there |
-//! |---|---|
-//! | counter `master/tasks_lost` | counter `master_tasks_lost`, its sample with `_total` |
-//! | gauge `master/elected` | gauge `master_elected` |
-//! | gauge `master/cpus_total` | gauge `master_cpus_total_value`: `_total` and its like are reserved for other kinds |
-//! | timer `registrar/state_store_ms` | summary `registrar_state_store_seconds` |
-//!
-//! Every character that a name may not have becomes `_`. The help of a metric is its name here. Metrics that would be called
-//! the same get a label `name` with their name here; if they are of several kinds, those of all but the first kind (in the order
-//! counter, timer, gauge) get `_value` appended too.
-//!
-//! A summary shows the statistics of the timer's window, with the quantiles 0 and 1 for minimum and maximum, and the number and
-//! sum of all durations ever. A count below zero, which a counter may not have there, is a gauge. Statistics of windowed
-//! counters are left out: Prometheus works them out itself.
+//! A snapshot as text for Prometheus, with names as [`crate::metrics`] says.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
