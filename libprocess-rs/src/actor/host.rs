@@ -41,8 +41,9 @@ impl<P: Process> Host<P> {
 
 /// Starts `process` on the current arbiter, which drops it when it has ended.
 pub(crate) fn start<P: Process>(process: P, ctx: Context<P>) {
+    let runtime = ctx.runtime().clone();
     let mut host = Host::new(process, ctx);
-    actix_rt::spawn(async move {
+    runtime.inner().workers.spawn_here(async move {
         (&mut host).await;
         abandoning(|| drop(host));
     });
@@ -50,7 +51,9 @@ pub(crate) fn start<P: Process>(process: P, ctx: Context<P>) {
 
 /// Starts `process` on the current arbiter and gives it `back` when it has ended, unless by a panic.
 pub(crate) fn start_unmanaged<P: Process>(process: P, ctx: Context<P>, back: oneshot::Sender<P>) {
-    actix_rt::spawn(async move {
+    let runtime = ctx.runtime().clone();
+    let workers = &runtime.inner().workers;
+    workers.spawn_here(async move {
         let mut host = Host::new(process, ctx);
         if (&mut host).await == Next::Terminate {
             // Its owner may have lost interest.

@@ -58,6 +58,7 @@ use http::Response;
 use tokio::sync::oneshot;
 
 use crate::network::{Tls, Transport};
+use crate::runtime::Tally;
 use crate::{Clock, Counter, Metrics, Runtime, RuntimeConfig, TlsConfig, TlsError, runtime};
 use connect::Dialer;
 use exchange::Shared;
@@ -217,7 +218,11 @@ impl Client {
     /// # Errors
     /// The files of the configuration cannot be used.
     pub fn with_tls(mut self, config: &TlsConfig) -> Result<Self, TlsError> {
-        self.dialer.set_tls(Tls::load(config)?);
+        let busy = match &self.threads {
+            Threads::Runtime(inner) => inner.busy.clone(),
+            Threads::Current => Tally::default(),
+        };
+        self.dialer.set_tls(Tls::load(config, &busy)?);
         Ok(self)
     }
 
@@ -248,6 +253,7 @@ impl Client {
         let (client, limit) = (self.clone(), self.config.connect_timeout);
         self.spawn(async move {
             let connected = tokio::select! {
+                biased;
                 connected = client.dialer.dial(&endpoint, &client.clock, limit) => connected,
                 () = opened.closed() => return,
             };

@@ -10,6 +10,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::Response;
 use super::response::Body;
+use crate::runtime::Inner;
 
 /// Smaller bodies are sent as they are.
 pub(crate) const GZIP_MINIMUM_BODY_BYTES: usize = 1024;
@@ -18,12 +19,13 @@ pub(crate) const GZIP_MINIMUM_BODY_BYTES: usize = 1024;
 const COMPRESS_ELSEWHERE_BYTES: usize = 64 * 1024;
 
 /// Compresses the body if it is worth it and the client accepts that. What could have been compressed says so by `Vary`.
-pub(crate) async fn compressed(accepted: bool, response: Response) -> Response {
+pub(crate) async fn compressed(inner: &Inner, accepted: bool, response: Response) -> Response {
     let body = response.body();
     let large = body.is_some_and(|body| body.len() >= COMPRESS_ELSEWHERE_BYTES);
     if !large || !accepted {
         return compress_for(accepted, response);
     }
+    let _busy = inner.busy();
     let compressed = tokio::task::spawn_blocking(move || compress_for(true, response)).await;
     compressed.unwrap_or_else(|error| {
         tracing::error!("Failed to compress a response: {error}");

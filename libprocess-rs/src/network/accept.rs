@@ -23,7 +23,8 @@ pub(crate) fn serve_port(inner: Arc<Inner>, listener: Box<dyn Listener>) {
             let (tx, rx) = mpsc::unbounded_channel();
             let inner = inner.clone();
             worker.spawn_fn(move || {
-                actix_rt::spawn(serve_worker(inner, rx));
+                let workers = &inner.clone().workers;
+                workers.spawn_here(serve_worker(inner, rx));
             });
             tx
         })
@@ -86,9 +87,9 @@ impl Drop for Slot {
 
 async fn serve_worker(inner: Arc<Inner>, mut accepted: mpsc::UnboundedReceiver<Accepted>) {
     while let Some(Accepted { incoming, slot }) = accepted.recv().await {
-        let inner = inner.clone();
-        actix_rt::spawn(async move {
-            serve(inner, incoming).await;
+        let serving = serve(inner.clone(), incoming);
+        inner.workers.spawn_here(async move {
+            serving.await;
             drop(slot);
         });
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
@@ -100,8 +101,8 @@ impl From<Rejection> for Answer {
 }
 
 /// Answers waiting to be written, and those that are still worked on.
-#[derive(Default)]
 pub(super) struct Answers {
+    inner: Arc<Inner>,
     waiting: VecDeque<Waiting>,
     /// How many of them are exchanges.
     exchanges: usize,
@@ -133,14 +134,14 @@ enum Exchange {
 }
 
 impl Exchange {
-    fn poll(&mut self, cx: &mut Context<'_>) {
+    fn poll(&mut self, inner: &Arc<Inner>, cx: &mut Context<'_>) {
         if let Self::Asked {
             answer,
             preferences,
         } = self
             && let Poll::Ready(answer) = answer.poll_unpin(cx)
         {
-            *self = Self::of(answer_or_error(answer), std::mem::take(preferences));
+            *self = Self::of(inner, answer_or_error(answer), std::mem::take(preferences));
         }
         if let Self::Pending(ready) = self
             && let Poll::Ready(ready) = ready.poll_unpin(cx)
@@ -149,11 +150,12 @@ impl Exchange {
         }
     }
 
-    fn of(response: Response, preferences: Preferences) -> Self {
+    fn of(inner: &Arc<Inner>, response: Response, preferences: Preferences) -> Self {
         match Ready::at_once(response, &preferences) {
             Ok(ready) => Self::Ready(ready),
             Err(response) => {
-                let ready = async move { Ready::new(*response, &preferences).await };
+                let inner = inner.clone();
+                let ready = async move { Ready::new(&inner, *response, &preferences).await };
                 Self::Pending(ready.boxed_local())
             }
         }
@@ -161,6 +163,17 @@ impl Exchange {
 }
 
 impl Answers {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        Self {
+            inner,
+            waiting: VecDeque::new(),
+            exchanges: 0,
+            body: None,
+            closing: false,
+            date: DateText::default(),
+        }
+    }
+
     /// The answer to a message.
     pub(super) fn push(&mut self, answer: Answer) {
         match self.waiting.back_mut() {
@@ -171,7 +184,7 @@ impl Answers {
 
     /// A response to a request.
     pub(super) fn respond(&mut self, response: Response, preferences: Preferences) {
-        self.exchange(Exchange::of(response, preferences));
+        self.exchange(Exchange::of(&self.inner, response, preferences));
     }
 
     /// What an actor will answer.
@@ -229,7 +242,7 @@ impl Answers {
         }
         for waiting in &mut self.waiting {
             if let Waiting::Exchange(exchange) = waiting {
-                exchange.poll(cx);
+                exchange.poll(&self.inner, cx);
             }
         }
     }

@@ -37,7 +37,7 @@ pub(super) async fn serve(
 ) {
     let mut connection = Connection {
         requests: Requests::new(inner.clone(), peer, ahead),
-        answers: Answers::default(),
+        answers: Answers::new(inner.clone()),
         output: BytesMut::new(),
         unflushed: false,
         ended: false,

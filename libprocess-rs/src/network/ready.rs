@@ -57,8 +57,8 @@ impl Payload {
 
 impl Ready {
     /// Opens the file of a response that has one, and does what the client asked for: compression, under conditions, in parts.
-    pub(super) async fn new(response: Response, preferences: &Preferences) -> Self {
-        let response = compressed(preferences.gzip, response).await;
+    pub(super) async fn new(inner: &Inner, response: Response, preferences: &Preferences) -> Self {
+        let response = compressed(inner, preferences.gzip, response).await;
         let Response {
             status,
             headers,

@@ -334,7 +334,7 @@ impl Requests {
             answers.ask_for_body();
         }
         let body = if streaming {
-            let (sender, stream) = body_channel(body.gzip);
+            let (sender, stream) = body_channel(&self.inner, body.gzip);
             request.stream = Some(stream);
             self.ask(request, target, answers);
             let sender = PollSender::new(sender);
@@ -380,7 +380,7 @@ impl Requests {
                 let inner = self.inner.clone();
                 answers.wait_for(async move {
                     let response = answer(&inner, target, request).await;
-                    Ready::new(response, &preferences).await
+                    Ready::new(&inner, response, &preferences).await
                 });
             }
         }
@@ -518,13 +518,15 @@ fn feed(
 }
 
 /// A channel for a body on its way to its handler, decompressed on the way if it is compressed.
-fn body_channel(gzip: bool) -> (BodySender, BodyStream) {
+fn body_channel(inner: &Inner, gzip: bool) -> (BodySender, BodyStream) {
     let (sender, stream) = BodyStream::channel();
     if !gzip {
         return (sender, stream);
     }
     let (compressed, pieces) = BodyStream::channel();
-    actix_rt::spawn(inflate_stream(pieces, sender));
+    inner
+        .workers
+        .spawn_here(inflate_stream(pieces, sender));
     (compressed, stream)
 }
 

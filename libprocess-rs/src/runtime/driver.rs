@@ -11,6 +11,8 @@ use actix_rt::ArbiterHandle;
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 
+use super::workers::Tasks;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Where the work of a runtime runs.
@@ -133,25 +135,42 @@ impl DriverHandle {
 
 /// A thread that runs tasks of a runtime.
 #[derive(Clone)]
-pub(crate) enum Worker {
+pub(crate) struct Worker {
+    thread: WorkerThread,
+    tasks: Tasks,
+}
+
+#[derive(Clone)]
+enum WorkerThread {
     Own(ArbiterHandle),
     Driven(DriverHandle),
 }
 
 impl Worker {
-    /// Runs `future` on the thread; false if it has ended.
-    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
-        match self {
-            Self::Own(arbiter) => arbiter.spawn(future),
-            Self::Driven(_) => self.spawn_fn(move || drop(spawn_local(future))),
+    pub(super) fn own(arbiter: ArbiterHandle, tasks: Tasks) -> Self {
+        let thread = WorkerThread::Own(arbiter);
+        Self { thread, tasks }
+    }
+
+    pub(super) fn driven(driver: DriverHandle, tasks: Tasks) -> Self {
+        let thread = WorkerThread::Driven(driver);
+        Self { thread, tasks }
+    }
+
+    /// Runs `task` on the thread; false if it has ended.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> bool {
+        let task = self.tasks.count(task);
+        match &self.thread {
+            WorkerThread::Own(arbiter) => arbiter.spawn(task),
+            WorkerThread::Driven(_) => self.spawn_fn(move || drop(spawn_local(task))),
         }
     }
 
     /// Calls `f` on the thread; false if it has ended.
     pub(crate) fn spawn_fn(&self, f: impl FnOnce() + Send + 'static) -> bool {
-        match self {
-            Self::Own(arbiter) => arbiter.spawn_fn(f),
-            Self::Driven(driver) => driver.jobs.send(Box::new(f)).is_ok(),
+        match &self.thread {
+            WorkerThread::Own(arbiter) => arbiter.spawn_fn(f),
+            WorkerThread::Driven(driver) => driver.jobs.send(Box::new(f)).is_ok(),
         }
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::workers::Workers;
-use super::{Addresses, Placement};
+use super::{Addresses, Counted, Placement, Tally};
 use crate::actor::{AnyMailbox, Envelope, Ids, Registry, wait_for};
 use crate::clock::Settle;
 use crate::config::{LoggingControl, MetricsConfig};
@@ -100,19 +100,10 @@ pub(crate) struct Inner {
     /// Told when the last of them ends.
     no_writers: Notify,
     /// Work outside the actors that settling waits for.
-    busy: AtomicUsize,
+    pub(crate) busy: Tally,
     /// Turns of the actors that have ended, plus one for each.
     past_turns: AtomicU64,
     shut_down: AtomicBool,
-}
-
-/// Keeps [`Clock::settle`] waiting while it lives.
-pub(crate) struct Busy(Arc<Inner>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 impl Inner {
@@ -121,6 +112,7 @@ impl Inner {
         workers: Workers,
         addresses: Addresses,
         tls: Option<Tls>,
+        busy: Tally,
     ) -> Self {
         let metrics = Metrics::new(config.clock.clone());
         let counters = Arc::new(Counters::new(&metrics));
@@ -162,7 +154,7 @@ impl Inner {
             connector,
             writers: AtomicUsize::new(0),
             no_writers: Notify::new(),
-            busy: AtomicUsize::new(0),
+            busy,
             past_turns: AtomicU64::new(0),
             shut_down: AtomicBool::new(false),
         }
@@ -368,15 +360,15 @@ impl Inner {
         true
     }
 
-    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
-        self.busy.fetch_add(1, Ordering::AcqRel);
-        Busy(self.clone())
+    /// Keeps [`Clock::settle`] waiting as long as what is returned lives.
+    pub(crate) fn busy(&self) -> Counted {
+        self.busy.begin()
     }
 
     /// True if there is work on blocking threads that an actor waits for.
     #[cfg(feature = "testing")]
     pub(crate) fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Acquire) > 0
+        self.busy.count() > 0
     }
 
     /// Ends all actors and sockets, if nobody has done so before.
@@ -484,7 +476,7 @@ impl Settle for Inner {
                 // What is still queued will never be served.
                 return Some(past);
             }
-            if self.busy.load(Ordering::Acquire) > 0 || !self.sockets.is_idle() {
+            if self.busy.count() > 0 || !self.sockets.is_idle() {
                 return None;
             }
             let actors = self.registry.all();

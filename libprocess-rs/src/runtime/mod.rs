@@ -3,12 +3,14 @@
 mod addresses;
 mod driver;
 mod inner;
+mod tally;
 mod workers;
 
 pub use driver::{Driver, DriverHandle, Threads};
 
 use addresses::Addresses;
 pub(crate) use inner::{Counters, Inner};
+pub(crate) use tally::{Counted, Tally};
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -89,7 +91,9 @@ impl Runtime {
     /// # Errors
     /// See [`StartError`]; then nothing is left behind.
     pub fn start(config: RuntimeConfig) -> Result<Self, StartError> {
-        let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+        let busy = Tally::default();
+        let tls = config.tls.as_ref().map(|tls| Tls::load(tls, &busy));
+        let tls = tls.transpose()?;
         let (workers, listener) = Workers::start(&config)?;
         let addresses = match Addresses::new(&config, &*listener) {
             Ok(addresses) => addresses,
@@ -103,7 +107,7 @@ impl Runtime {
             memory_profiler: config.memory_profiling,
             version: config.version.clone(),
         };
-        let inner = Arc::new(Inner::new(config, workers, addresses, tls));
+        let inner = Arc::new(Inner::new(config, workers, addresses, tls, busy));
         inner.register();
         let runtime = Self { inner };
         builtin::spawn(&runtime, builtin_options);

@@ -52,6 +52,7 @@ impl actix::Handler<Start> for Starter {
 pub(crate) struct Workers {
     first: Worker,
     all: Vec<Worker>,
+    tasks: Tasks,
     /// Empty if the threads are not its own.
     starters: Vec<Addr<Starter>>,
     network: usize,
@@ -64,7 +65,27 @@ pub(crate) struct Workers {
     join: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Counts the tasks of a runtime. Only tests ask for that; elsewhere it would cost each task memory.
+#[derive(Clone, Default)]
+pub(super) struct Tasks {
+    #[cfg(feature = "testing")]
+    alive: super::Tally,
+}
+
+impl Tasks {
+    /// `task`, counted until it is done or dropped.
+    pub(super) fn count<F: Future>(&self, task: F) -> impl Future<Output = F::Output> + use<F> {
+        #[cfg(feature = "testing")]
+        let task = {
+            let counted = self.alive.begin();
+            futures::FutureExt::inspect(task, move |_| drop(counted))
+        };
+        task
+    }
+}
+
 struct Started {
+    tasks: Tasks,
     first: Worker,
     workers: Vec<Worker>,
     starters: Vec<Addr<Starter>>,
@@ -114,6 +135,7 @@ impl Workers {
             first: started.first,
             network: (started.workers.len() / 4).max(1),
             all: started.workers,
+            tasks: started.tasks,
             starters: started.starters,
             next_actor: AtomicUsize::new(0),
             next_connection: AtomicUsize::new(0),
@@ -140,6 +162,17 @@ impl Workers {
         };
         starter.do_send(Start(Box::new(start)));
         starter.connected()
+    }
+
+    /// Runs `task`, which need not be `Send`, on the current thread, which is that of a worker.
+    pub(crate) fn spawn_here(&self, task: impl Future<Output: 'static> + 'static) {
+        actix_rt::spawn(self.tasks.count(task));
+    }
+
+    /// How many tasks there are.
+    #[cfg(feature = "testing")]
+    pub(crate) fn tasks(&self) -> usize {
+        self.tasks.alive.count()
     }
 
     /// The index, among the network workers, of the one for the next new connection.
@@ -236,7 +269,8 @@ async fn prepare(
     arbiters: &mut Vec<Arbiter>,
 ) -> Result<Started, StartError> {
     let listener = bind(config)?;
-    let first = Worker::Own(Arbiter::current());
+    let tasks = Tasks::default();
+    let first = Worker::own(Arbiter::current(), tasks.clone());
     let mut workers = vec![first.clone()];
     let mut threads = vec![thread::current().id()];
     let mut starters = vec![Starter.start()];
@@ -251,10 +285,11 @@ async fn prepare(
             .map_err(|_| StartError::Thread(io::ErrorKind::BrokenPipe.into()))?;
         threads.push(thread);
         starters.push(starter);
-        workers.push(Worker::Own(arbiter.handle()));
+        workers.push(Worker::own(arbiter.handle(), tasks.clone()));
         arbiters.push(arbiter);
     }
     Ok(Started {
+        tasks,
         first,
         workers,
         starters,
@@ -268,8 +303,10 @@ async fn prepare(
 impl Started {
     fn driven(config: &RuntimeConfig, driver: &DriverHandle) -> Result<Self, StartError> {
         let _entered = driver.tokio().enter();
-        let first = Worker::Driven(driver.clone());
+        let tasks = Tasks::default();
+        let first = Worker::driven(driver.clone(), tasks.clone());
         Ok(Self {
+            tasks,
             listener: bind(config)?,
             workers: vec![first.clone()],
             starters: Vec::new(),

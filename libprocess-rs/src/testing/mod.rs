@@ -116,6 +116,7 @@ mod network;
 mod random;
 mod seeds;
 mod simulation;
+mod tasks;
 mod trace;
 
 pub use events::{Counted, Events, Held, Unseen, Upcoming};

@@ -11,6 +11,7 @@ use tokio_rustls::TlsConnector;
 use super::names::{HostCheck, HostError};
 use super::{HandshakeError, HostnameValidation, TlsConfig};
 use crate::network::ByteStream;
+use crate::runtime::Tally;
 
 /// The connecting side of TLS.
 pub(crate) struct TlsClient {
@@ -21,13 +22,13 @@ pub(crate) struct TlsClient {
 }
 
 impl TlsClient {
-    pub(super) fn new(rustls: ClientConfig, config: &TlsConfig) -> Self {
+    pub(super) fn new(rustls: ClientConfig, config: &TlsConfig, busy: &Tally) -> Self {
         let verify = config.verifies_servers();
         let by_name = config.hostname_validation == HostnameValidation::OpenSsl;
         Self {
             connector: Arc::new(rustls).into(),
             needs_name: verify && by_name && !config.verify_ipadd,
-            host_check: HostCheck::new(config).filter(|_| verify),
+            host_check: HostCheck::new(config, busy).filter(|_| verify),
         }
     }
 

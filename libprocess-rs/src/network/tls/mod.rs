@@ -27,6 +27,7 @@ pub use config::{HostnameValidation, ReverseLookup, TlsConfig, UnknownName};
 pub(super) use server::TlsServer;
 pub use suites::{CipherSuite, Curve};
 
+use crate::runtime::Tally;
 use names::HostError;
 use verify::{AnyServer, Verifier};
 
@@ -82,8 +83,8 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Reads the files and says in the log what is left open.
-    pub(crate) fn load(config: &TlsConfig) -> Result<Self, TlsError> {
+    /// Reads the files and says in the log what is left open. Lookups of host names count as `busy`.
+    pub(crate) fn load(config: &TlsConfig, busy: &Tally) -> Result<Self, TlsError> {
         warn_of_weakness(config);
         let setup = Setup::load(config)?;
         let unusable = |error| TlsError::Unusable {
@@ -91,8 +92,8 @@ impl Tls {
             error,
         };
         Ok(Self {
-            server: TlsServer::new(setup.server().map_err(unusable)?, config),
-            client: TlsClient::new(setup.client().map_err(unusable)?, config),
+            server: TlsServer::new(setup.server().map_err(unusable)?, config, busy),
+            client: TlsClient::new(setup.client().map_err(unusable)?, config, busy),
             support_downgrade: config.support_downgrade,
         })
     }

@@ -10,6 +10,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::config::{HostnameValidation, ReverseLookup, TlsConfig};
+use crate::runtime::Tally;
 
 /// Why the certificate of a peer is not taken to be for its host.
 #[derive(Debug, thiserror::Error)]
@@ -34,16 +35,19 @@ pub(super) struct HostCheck {
     verify_ipadd: bool,
     require_client_cert: bool,
     lookup: ReverseLookup,
+    /// Has the clock wait for the lookup.
+    busy: Tally,
 }
 
 impl HostCheck {
     /// None if hosts are checked during the handshake, or not at all.
-    pub(super) fn new(config: &TlsConfig) -> Option<Self> {
+    pub(super) fn new(config: &TlsConfig, busy: &Tally) -> Option<Self> {
         let legacy = config.hostname_validation == HostnameValidation::Legacy;
         legacy.then(|| Self {
             verify_ipadd: config.verify_ipadd,
             require_client_cert: config.require_client_cert,
             lookup: config.reverse_lookup.clone(),
+            busy: busy.clone(),
         })
     }
 
@@ -78,6 +82,7 @@ impl HostCheck {
     }
 
     async fn reverse_lookup(&self, ip: IpAddr) -> Option<String> {
+        let _busy = self.busy.begin();
         let lookup = self.lookup.clone();
         let found = tokio::task::spawn_blocking(move || lookup.find(ip)).await;
         match found.unwrap_or_else(|error| Err(error.into())) {

@@ -13,7 +13,7 @@ use super::{HandshakeError, TlsConfig};
 use crate::network::ByteStream;
 use crate::network::answers::{Answer, close, refuse};
 use crate::network::watchdog::Watchdog;
-use crate::runtime::Inner;
+use crate::runtime::{Inner, Tally};
 
 /// So many bytes tell TLS from plain HTTP.
 const HELLO_BYTES: usize = 6;
@@ -45,11 +45,11 @@ struct Failed {
 }
 
 impl TlsServer {
-    pub(super) fn new(rustls: ServerConfig, config: &TlsConfig) -> Self {
+    pub(super) fn new(rustls: ServerConfig, config: &TlsConfig, busy: &Tally) -> Self {
         Self {
             acceptor: Arc::new(rustls).into(),
             support_downgrade: config.support_downgrade,
-            host_check: HostCheck::new(config).filter(|_| config.require_client_cert),
+            host_check: HostCheck::new(config, busy).filter(|_| config.require_client_cert),
         }
     }
 
@@ -105,7 +105,7 @@ impl TlsServer {
         ahead: &mut BytesMut,
         mut watchdog: Watchdog,
     ) -> Option<Box<dyn ByteStream>> {
-        let handshake = self.handshake(inner, stream, peer, ahead);
+        let handshake = self.handshake(stream, peer, ahead);
         let handshake = tokio::select! {
             biased;
             handshake = handshake => handshake,
@@ -127,7 +127,6 @@ impl TlsServer {
 
     async fn handshake(
         &self,
-        inner: &Arc<Inner>,
         stream: Box<dyn ByteStream>,
         peer: Option<SocketAddr>,
         ahead: &[u8],
@@ -142,7 +141,6 @@ impl TlsServer {
             stream,
         })?;
         if let Some(check) = &self.host_check {
-            let _busy = inner.busy();
             let chain = stream.get_ref().1.peer_certificates();
             let checked = check.check(chain, peer.map(|peer| peer.ip()), None).await;
             if let Err(error) = checked {

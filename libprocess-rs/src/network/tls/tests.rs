@@ -60,7 +60,7 @@ fn params(common: &str, hosts: &[&str]) -> CertificateParams {
 async fn handshake(config: &TlsConfig, host: Option<&str>) -> Result<(), String> {
     let setup = Setup::load(config).unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(setup.server().unwrap()));
-    let client = TlsClient::new(setup.client().unwrap(), config);
+    let client = TlsClient::new(setup.client().unwrap(), config, &Tally::default());
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     let server = tokio::spawn(async move { acceptor.accept(far).await.is_ok() });
     let to = SocketAddr::from(([1, 2, 3, 4], 5));
