@@ -36,21 +36,21 @@ impl Events {
 
     /// Waits for the next event that matches, which is served all the same.
     ///
-    /// Upstream: `FUTURE_MESSAGE`, `FUTURE_DISPATCH`, `FUTURE_HTTP_REQUEST`.
+    /// Upstream: `FUTURE_MESSAGE`, `FUTURE_PROTOBUF`, `FUTURE_DISPATCH`, `FUTURE_EXITED`, `FUTURE_HTTP_REQUEST`.
     pub fn next(&self, wanted: Match) -> Upcoming {
         self.upcoming(wanted, false)
     }
 
     /// Drops the next event that matches, and waits for that.
     ///
-    /// Upstream: `DROP_MESSAGE`, `DROP_DISPATCH`.
+    /// Upstream: `DROP_MESSAGE`, `DROP_PROTOBUF`, `DROP_DISPATCH`, `DROP_EXITED`.
     pub fn drop_next(&self, wanted: Match) -> Upcoming {
         self.upcoming(wanted, true)
     }
 
     /// Drops all events that match.
     ///
-    /// Upstream: `DROP_MESSAGES`, `DROP_DISPATCHES`.
+    /// Upstream: `DROP_MESSAGES`, `DROP_PROTOBUFS`, `DROP_DISPATCHES`.
     pub fn drop_all(&self, wanted: Match) -> Counted {
         self.counted(wanted, true)
     }
@@ -62,7 +62,7 @@ impl Events {
 
     /// No event may match: else the end of the filter panics.
     ///
-    /// Upstream: `EXPECT_NO_FUTURE_MESSAGES`, `EXPECT_NO_FUTURE_DISPATCHES`.
+    /// Upstream: `EXPECT_NO_FUTURE_MESSAGES`, `EXPECT_NO_FUTURE_PROTOBUFS`, `EXPECT_NO_FUTURE_DISPATCHES`.
     pub fn expect_none(&self, unwanted: Match) -> Unseen {
         Unseen {
             text: unwanted.to_string(),
@@ -146,8 +146,12 @@ struct One {
 
 impl Filter for OneFilter {
     fn look(&self, event: &Event) -> Verdict {
+        // A condition of the user may look at this very filter, so it is asked without the lock.
+        if !self.wanted.matches(event) {
+            return Verdict::Pass;
+        }
         let mut state = self.state.lock();
-        if state.event.is_some() || !self.wanted.matches(event) {
+        if state.event.is_some() {
             return Verdict::Pass;
         }
         state.event = Some(event.clone());

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::actor::{self, Context, Envelope, Process, Turn};
-use crate::{Instant, MessageName, Upid};
+use crate::{Headers, Instant, MessageName, Upid};
 
 /// An event that an actor is about to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,10 @@ pub enum What {
         method: http::Method,
         /// The path, after delegation.
         path: String,
+        /// The headers.
+        headers: Headers,
+        /// The whole body; none if the route streams bodies.
+        body: Option<Bytes>,
     },
     /// The end of a linked actor or of the connection to it.
     Exited {
@@ -203,10 +207,16 @@ impl What {
             },
             actor::Event::Dispatch(turn) if turn.name() == RELEASED => return None,
             actor::Event::Dispatch(turn) => Self::Dispatch { name: turn.name() },
-            actor::Event::Http(event) => Self::Http {
-                method: event.request.method.clone(),
-                path: event.request.path.clone(),
-            },
+            actor::Event::Http(event) => {
+                let request = &event.request;
+                let whole = request.stream.is_none();
+                Self::Http {
+                    method: request.method.clone(),
+                    path: request.path.clone(),
+                    headers: request.headers.clone(),
+                    body: whole.then(|| request.body.clone()),
+                }
+            }
             actor::Event::Exited(pid) => Self::Exited { pid: pid.clone() },
             actor::Event::Terminate => return None,
         })
@@ -223,11 +233,12 @@ impl Event {
         }
     }
 
-    /// The body of a message.
+    /// The body of a message, or of a request whose route does not stream bodies.
     pub fn body(&self) -> Option<&Bytes> {
         match &self.what {
             What::Message { body, .. } => Some(body),
-            _ => None,
+            What::Http { body, .. } => body.as_ref(),
+            What::Dispatch { .. } | What::Exited { .. } => None,
         }
     }
 

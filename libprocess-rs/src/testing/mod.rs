@@ -103,10 +103,16 @@
 //! | in tests of Mesos | here |
 //! |---|---|
 //! | `Clock::pause`, `advance`, `settle` | [`Clock::pause`](crate::Clock::pause), [`advance`](crate::Clock::advance), [`settle`](crate::Clock::settle) |
-//! | `FUTURE_MESSAGE`, `FUTURE_DISPATCH`, `FUTURE_HTTP_REQUEST` | [`Events::next`] |
-//! | `DROP_MESSAGE`, `DROP_DISPATCH` | [`Events::drop_next`] |
+//! | `FUTURE_MESSAGE`, `FUTURE_DISPATCH`, `FUTURE_EXITED`, `FUTURE_HTTP_REQUEST` | [`Events::next`] |
+//! | `DROP_MESSAGE`, `DROP_DISPATCH`, `DROP_EXITED` | [`Events::drop_next`] |
 //! | `DROP_MESSAGES`, `DROP_DISPATCHES` | [`Events::drop_all`] |
 //! | `EXPECT_NO_FUTURE_MESSAGES`, `EXPECT_NO_FUTURE_DISPATCHES` | [`Events::expect_none`] |
+//! | `FUTURE_PROTOBUF`, `DROP_PROTOBUF`, `DROP_PROTOBUFS`, `EXPECT_NO_FUTURE_PROTOBUFS` | the same with [`protobuf`], or [`protobuf_when`] |
+//! | `FUTURE_HTTP_PROTOBUF`, `FUTURE_HTTP_CALL` | [`Events::next`] with [`http_request`] and a condition ([`Match::when`]) on the [body](Event::body) |
+//!
+//! # What a simulation does not cover
+//!
+//! Files, subprocesses and sockets of the OS take real time, which a simulation does not wait for.
 
 mod clock;
 mod events;
@@ -121,7 +127,7 @@ mod trace;
 
 pub use events::{Counted, Events, Held, Unseen, Upcoming};
 pub use hooks::{Event, What};
-pub use matcher::{Match, any, dispatch, exited, http_request, message};
+pub use matcher::{Match, any, dispatch, exited, http_request, message, protobuf, protobuf_when};
 pub use network::{Break, Faults, SimNetwork};
 pub use random::Random;
 pub use seeds::run_seeds;

@@ -58,7 +58,9 @@ fn add(hash: &mut Hash, event: &Event) -> bool {
             add_upid(hash, from);
             [name.as_str().as_bytes(), b" ", body]
         }
-        What::Http { method, path } => [b"request ", method.as_str().as_bytes(), path.as_bytes()],
+        What::Http { method, path, .. } => {
+            [b"request ", method.as_str().as_bytes(), path.as_bytes()]
+        }
         What::Exited { pid } => {
             add_upid(hash, pid);
             [b"exited", b"", b""]
