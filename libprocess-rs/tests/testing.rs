@@ -1,4 +1,4 @@
-//! The test kit: filters, the network in memory, simulations.
+//! The test kit: the clock, simulations and the faults of their network.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -8,14 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Log, Recorder, block_on, loopback, metric, record, start, sync};
-use libprocess::testing::{
-    Break, Crash, Events, Faults, Simulation, any, dispatch, exited, http_request, message,
-    run_seeds,
-};
-use libprocess::{
-    Clock, Context, Pid, Process, Reply, Request, Response, RouteOptions, Runtime, RuntimeConfig,
-    Upid,
-};
+use libprocess::testing::{Break, Crash, Faults, Simulation, run_seeds};
+use libprocess::{Clock, Pid, Runtime, RuntimeConfig};
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -99,148 +93,57 @@ fn messages_take_as_long_as_the_network_says() {
     // There and back for the connection, and there for the message.
     assert_eq!(pair.sim.now() - begin, millis(30));
     assert_eq!(log.lines(), ["a 1"]);
+    // A step is as long as nothing happens.
+    pair.send("2");
+    assert!(pair.sim.step());
+    assert_eq!(pair.sim.now() - begin, millis(40));
+    assert_eq!(log.lines(), ["a 1", "a 2"]);
 }
 
 #[test]
-fn filters_wait_drop_and_count() {
-    let runtime = start(loopback());
-    let events = Events::of(&runtime);
-    let (a, log) = record(&runtime, "a");
-    let send = |from: &str, body: &str| {
-        let from = Upid::new(from, runtime.address());
-        runtime.send(&from, a.upid(), "note", Bytes::from(body.to_owned()));
+fn links_may_be_slow_in_one_direction() {
+    let mut pair = Pair::new();
+    let (near, far) = (pair.near.address().ip(), pair.far.address().ip());
+    let back = pair.a.upid().clone();
+    pair.link();
+    pair.b.dispatch(move |_, ctx| ctx.link(&back));
+    pair.sim.run_for(secs(1));
+    let slow = Faults {
+        delay: secs(10)..=secs(10),
+        ..Faults::default()
     };
-    let next = events.next(message("note").to("a").from("x"));
-    let counted = events.count(message("note").when(|event| event.body().unwrap() == "3"));
-    send("y", "1");
-    assert_eq!(next.get(), None);
-    send("x", "2");
-    let seen = block_on(next);
-    assert_eq!(seen.to, *a.upid());
-    assert_eq!(seen.from().unwrap().id(), "x");
-    assert_eq!(seen.body().unwrap(), "2");
-    send("x", "3");
-    sync(&a);
-
-    let dropped = events.drop_next(message("note"));
-    send("x", "4");
-    assert_eq!(block_on(dropped).body().unwrap(), "4");
-    let dropped = events.drop_all(any().from_address(runtime.address()));
-    send("x", "5");
-    send("x", "6");
-    sync(&a);
-    assert_eq!(dropped.count(), 2);
-    drop(dropped);
-    send("x", "7");
-    log.wait_for(&["y 1", "x 2", "x 3", "x 7"]);
-    assert_eq!(counted.count(), 1);
-}
-
-/// Has a route, and turns of its own.
-struct Routed {
-    log: Log,
-}
-
-impl Routed {
-    fn recover(ctx: &Context<Self>) {
-        ctx.pid()
-            .dispatch(|recorder, _| recorder.log.add("recovered"));
-    }
-}
-
-impl Process for Routed {
-    fn initialize(&mut self, ctx: &mut Context<Self>) {
-        ctx.route("/state", RouteOptions::default(), |_, _, _: Request| {
-            Reply::from(Response::text(http::StatusCode::OK, "fine"))
-        });
-        Self::recover(ctx);
-    }
+    let network = pair.sim.network().clone();
+    network.set_link_faults(near, far, Some(slow));
+    pair.send("slow");
+    let back = pair.a.upid().clone();
+    pair.b
+        .dispatch(move |_, ctx| ctx.send_raw(&back, "note", Bytes::from("fast")));
+    pair.sim.run_for(millis(1));
+    assert_eq!(pair.a_log.lines(), ["b fast"]);
+    pair.sim.run_for(millis(9_998));
+    assert_eq!(pair.b_log.len(), 0);
+    pair.sim.run_for(millis(1));
+    assert_eq!(pair.b_log.lines(), ["a slow"]);
+    network.set_link_faults(near, far, None);
+    pair.send("fast");
+    pair.sim.run_for(millis(1));
+    assert_eq!(pair.b_log.lines(), ["a slow", "a fast"]);
 }
 
 #[test]
-fn dispatches_and_requests_are_events_too() {
-    let runtime = start(loopback());
-    let events = Events::of(&runtime);
-    let log = Log::default();
-    let recovered = events.next(dispatch("recover").to("b"));
-    let actor = Routed { log: log.clone() };
-    let pid = runtime.spawn("b", actor).unwrap();
-    block_on(recovered);
-    log.wait_for(&["recovered"]);
-
-    let dropped = events.drop_next(dispatch("by name"));
-    pid.dispatch_named("by name", |b, _| b.log.add("not dropped"));
-    block_on(dropped);
-    let asked = events.next(dispatch("dispatches_and_requests_are_events_too"));
-    assert_eq!(block_on(pid.ask(|_, _| 7)).unwrap(), 7);
-    assert!(asked.get().is_some());
-
-    let request = events.next(http_request("/b/state"));
-    assert_eq!(common::get(&runtime, "/b/state").text(), "fine");
-    block_on(request);
-    let dropped = events.drop_next(http_request("/b/state"));
-    assert_eq!(common::get(&runtime, "/b/state").code(), 500);
-    block_on(dropped);
-    assert_eq!(log.lines(), ["recovered"]);
-}
-
-#[test]
-fn exits_can_be_dropped() {
-    let runtime = start(loopback());
-    let events = Events::of(&runtime);
-    let (a, log) = record(&runtime, "a");
-    for id in ["b", "c"] {
-        let upid = Upid::new(id, runtime.address());
-        let dropped = (id == "b").then(|| events.drop_next(exited().to("a").from("b")));
-        a.dispatch(move |_, ctx| ctx.link(&upid));
-        if let Some(dropped) = dropped {
-            block_on(dropped);
-        }
-    }
-    log.wait_for(&["exited c"]);
-}
-
-#[test]
-fn held_messages_come_in_another_order() {
-    let runtime = start(loopback());
-    let events = Events::of(&runtime);
-    let (a, log) = record(&runtime, "a");
-    let send = |body: &'static str| {
-        let from = Upid::new("x", runtime.address());
-        runtime.send(&from, a.upid(), "note", Bytes::from(body));
-    };
-    let held = events.hold(message("note"));
-    for body in ["1", "2", "3", "4", "5"] {
-        send(body);
-    }
-    sync(&a);
-    assert_eq!(held.events().len(), 5);
-    assert!(held.release(2));
-    assert!(held.release(0));
-    assert!(held.discard(0));
-    assert!(!held.release(2));
-    send("6");
-    log.wait_for(&["x 3", "x 1"]);
-    sync(&a);
-    drop(held);
-    log.wait_for(&["x 3", "x 1", "x 4", "x 5", "x 6"]);
-}
-
-#[test]
-fn what_must_not_come_is_a_failure() {
-    let runtime = start(loopback());
-    let events = Events::of(&runtime);
-    let (a, _) = record(&runtime, "a");
-    let run = |name: &str| {
-        let unseen = events.expect_none(message("note").to("a"));
-        runtime.send(&Upid::default(), a.upid(), name, Bytes::new());
-        sync(&a);
-        drop(unseen);
-    };
-    run("other");
-    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run("note")));
-    let text = failed.unwrap_err().downcast::<String>().unwrap();
-    assert_eq!(*text, "expected no message 'note' to 'a', but 1 came");
+fn writes_may_break_their_connection() {
+    let mut pair = Pair::new();
+    pair.link();
+    pair.sim.run_for(secs(1));
+    pair.faults(Faults {
+        reset: 1.0,
+        ..Faults::default()
+    });
+    assert_eq!(pair.a_log.len(), 0);
+    pair.send("x".repeat(1000));
+    pair.sim.run_for(secs(1));
+    assert_eq!(pair.a_log.lines(), ["exited b"]);
+    assert_eq!(pair.sim.network().connections(), 0);
 }
 
 #[test]
@@ -626,6 +529,38 @@ fn the_runtimes_of_one_host_share_its_address() {
     a.dispatch(move |_, ctx| ctx.send_raw(&to, "note", Bytes::from("1")));
     sim.run_for(secs(1));
     assert_eq!(log.lines(), ["a 1"]);
+
+    // A process crashes by itself, a machine with all it runs.
+    let (one, other) = (one.address(), other.address());
+    assert!(sim.crash(one, Crash::Process));
+    assert!(sim.runtime(other).is_some());
+    let one = sim.restart(one).unwrap().address();
+    assert!(sim.crash(one, Crash::Machine));
+    assert!(sim.runtime(other).is_none());
+    assert!(!sim.crash(other, Crash::Machine));
+    sim.restart(other).unwrap();
+    assert!(sim.runtime(one).is_none());
+}
+
+#[test]
+fn a_future_that_is_ready_to_go_on_takes_no_time() {
+    let mut sim = Simulation::new(1);
+    let begin = sim.now();
+    sim.block_on(tokio::task::yield_now());
+    let runtime = sim.start().unwrap();
+    sim.clock().delay(secs(5), || {});
+    let (there, mut asked) = tokio::sync::mpsc::channel(1);
+    let (answer, back) = tokio::sync::oneshot::channel();
+    runtime.handle().spawn(async move {
+        let number: u32 = asked.recv().await.unwrap();
+        answer.send(number + 1).unwrap();
+    });
+    let answer = sim.block_on(async move {
+        there.send(7).await.unwrap();
+        back.await.unwrap()
+    });
+    assert_eq!(answer, 8);
+    assert_eq!(sim.now(), begin);
 }
 
 #[test]

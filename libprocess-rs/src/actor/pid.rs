@@ -84,7 +84,7 @@ impl<P: Process> Pid<P> {
         async move { answer.await.map_err(|_| Gone) }
     }
 
-    /// Like [`ask`](Self::ask), but waits no longer than `limit` on `clock`.
+    /// Like [`ask`](Self::ask), but waits no longer than `limit` on `clock`, counted from the first poll.
     ///
     /// # Errors
     /// See [`AskError`].

@@ -365,6 +365,7 @@ impl Shared {
                 }
             };
             tokio::select! {
+                biased;
                 () = sleep => {}
                 () = self.nearer.notified() => {}
             }

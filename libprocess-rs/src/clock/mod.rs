@@ -173,7 +173,7 @@ impl Clock {
         }
     }
 
-    /// Completes once `duration` has passed on this clock. Dropping the future forgets the timer.
+    /// Completes once `duration` has passed on this clock since the future was first polled. Dropping it forgets the timer.
     pub fn sleep(&self, duration: Duration) -> Sleep {
         Sleep {
             clock: self.clone(),
@@ -182,7 +182,8 @@ impl Clock {
         }
     }
 
-    /// The output of `future`, or [`Elapsed`] if it does not complete within `limit` on this clock.
+    /// The output of `future`, or [`Elapsed`] if it does not complete within `limit` on this clock, counted from
+    /// the first poll.
     pub async fn timeout<F: Future>(
         &self,
         limit: Duration,

@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +30,9 @@ const TOKIO_ROUNDS: usize = 8;
 /// Several runtimes, which stand for OS processes on hosts of their own, on the calling thread and on virtual time.
 ///
 /// Nothing happens but in the methods of the simulation, and everything that happens is determined by the seed and by what the
-/// test does: the same seed gives the same [`Trace`]. Work on blocking threads is waited for before the time moves on.
+/// test does: the same seed gives the same [`Trace`]. Blocking work of actors ([`Context::blocking`](crate::Context::blocking)) and
+/// of the runtimes themselves is waited for before the time moves on; what else runs on threads, such as `spawn_blocking` of
+/// [`Runtime::handle`], is not.
 pub struct Simulation {
     seed: u64,
     clock: Clock,
@@ -150,15 +154,23 @@ impl Simulation {
         Ok(Running { driver, runtime })
     }
 
-    /// Ends the runtime at this address at once, without a last turn for any of its actors. False if none runs there.
+    /// Ends the runtime at this address at once, without a last turn for any of its actors; if it is the
+    /// [machine](Crash::Machine) that crashes, all runtimes of its IP address. False if none runs there.
     pub fn crash(&mut self, address: SocketAddr, how: Crash) -> bool {
-        let Some(running) = self.take(address) else {
-            return false;
+        let crashes = |node: &&mut Node| match how {
+            Crash::Process => node.address == address,
+            Crash::Machine => node.address.ip() == address.ip(),
         };
+        let nodes = self.nodes.iter_mut().filter(crashes);
+        let ended: Vec<_> = nodes.filter_map(|node| node.running.take()).collect();
+        if ended.is_empty() {
+            return false;
+        }
         if how == Crash::Machine {
             self.network.switch_off(address.ip());
         }
-        self.network.kill(|| running.end());
+        self.network
+            .kill(|| ended.into_iter().for_each(Running::end));
         true
     }
 
@@ -170,14 +182,15 @@ impl Simulation {
         };
         let inner = runtime.inner().clone();
         self.block_on(async move { inner.end().await });
-        if let Some(running) = self.take(address) {
+        let node = self.nodes.iter_mut().find(|node| node.address == address);
+        if let Some(running) = node.and_then(|node| node.running.take()) {
             running.end();
         }
         true
     }
 
-    /// Starts a runtime that has ended again, with the configuration it had, and gives its machine the power back. One that is
-    /// still running [crashes](Crash::Process) first.
+    /// Starts a runtime that has ended again, with the configuration it had, and gives its machine the power back; other
+    /// runtimes of the machine stay down. One that is still running [crashes](Crash::Process) first.
     ///
     /// # Errors
     /// See [`Runtime::start`].
@@ -202,11 +215,6 @@ impl Simulation {
     pub fn runtime(&self, address: SocketAddr) -> Option<&Runtime> {
         let node = self.nodes.iter().find(|node| node.address == address)?;
         Some(&node.running.as_ref()?.runtime)
-    }
-
-    fn take(&mut self, address: SocketAddr) -> Option<Running> {
-        let mut nodes = self.nodes.iter_mut();
-        nodes.find(|node| node.address == address)?.running.take()
     }
 
     /// Lets the runtimes do all they can without time going on.
@@ -295,18 +303,20 @@ impl Simulation {
         let mut future = std::pin::pin!(future);
         let handle = self.tokio.handle().clone();
         let end = self.clock.now() + PATIENCE;
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
         loop {
             self.settle();
-            // It is looked at after each step anyway.
-            let mut cx = Context::from_waker(Waker::noop());
             let polled = {
                 let _entered = handle.enter();
-                future.as_mut().poll(&mut cx)
+                future.as_mut().poll(&mut Context::from_waker(&waker))
             };
             if let Poll::Ready(output) = polled {
                 return output;
             }
-            if self.settle_again() {
+            // Others do what the future gave them to do, and it goes on with what came of it, before the time does.
+            self.settle();
+            if woken.0.swap(false, Ordering::AcqRel) {
                 continue;
             }
             let stepped = self.clock.advance_to_next();
@@ -316,15 +326,15 @@ impl Simulation {
             );
         }
     }
+}
 
-    /// True if there was something to do.
-    fn settle_again(&mut self) -> bool {
-        let running = || self.nodes.iter().filter_map(|node| node.running.as_ref());
-        let ready = running().any(|running| running.driver.is_ready());
-        if ready {
-            self.settle();
-        }
-        ready
+/// Notes that a future wants to be looked at again.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Faults {
     /// The probability, for each write, that the connection breaks: a part of what was written arrives, then both sides get a
     /// reset. TCP loses nothing silently.
     pub reset: f64,
-    /// The probability, for each write, that it arrives in two portions.
+    /// The probability, for each write of more than one byte, that it arrives in two portions, one after the other.
     pub split: f64,
     /// The probability that a connect is refused.
     pub refuse: f64,
@@ -23,7 +23,8 @@ pub struct Faults {
     /// The probability that a new connection has a twin on which the same bytes arrive again, as behind a proxy that tries twice:
     /// messages arrive more than once.
     pub replay: f64,
-    /// Bytes per second; default no limit.
+    /// Bytes per second, for each direction of each connection: a write arrives as a whole, later by the time that its bytes
+    /// take. Default no limit.
     pub bandwidth: Option<u64>,
     /// Bytes of one connection that may be under way or unread before its writer has to wait.
     pub window: usize,

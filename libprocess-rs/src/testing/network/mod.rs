@@ -21,7 +21,8 @@ use crate::{Clock, Transport};
 /// virtual clock, and all chances come from the seed: each connection has random numbers of its own, derived from the seed, its
 /// two addresses and how many there were between them before, so that connections do not influence each other's fate.
 ///
-/// Clones are handles to the same network. When the last one is gone, everything is cut off.
+/// Clones are handles to the same network; so are its transports and what they listen on. When the last handle is gone,
+/// everything is cut off.
 #[derive(Clone)]
 pub struct SimNetwork {
     net: Arc<Net>,
@@ -48,10 +49,13 @@ impl SimNetwork {
         self.net.with(|state| state.faults = faults);
     }
 
-    /// How the network treats what goes from one host to another, from now on, whatever holds for the others.
-    pub fn set_link_faults(&self, from: IpAddr, to: IpAddr, faults: Faults) {
-        self.net
-            .with(|state| state.link_faults.insert((from, to), faults));
+    /// How the network treats what goes from one host to another, from now on, whatever holds for the others; with `None` as
+    /// for [them](Self::set_faults) again.
+    pub fn set_link_faults(&self, from: IpAddr, to: IpAddr, faults: Option<Faults>) {
+        self.net.with(|state| match faults {
+            Some(faults) => state.link_faults.insert((from, to), faults),
+            None => state.link_faults.remove(&(from, to)),
+        });
     }
 
     /// Lets nothing pass from one host to another; the way back stays open. Connections stay, and what was stopped arrives once

@@ -19,6 +19,9 @@ use crate::{Clock, Instant};
 /// The first port that is given to clients and to listeners that want any.
 const FIRST_FREE_PORT: u16 = 32_768;
 
+/// The least time between the portions of a write.
+const AN_INSTANT: Duration = Duration::from_nanos(1);
+
 /// A network; its state has one lock.
 pub(super) struct Net {
     pub(super) seed: u64,
@@ -52,6 +55,15 @@ pub(super) struct State {
 pub(super) struct Port {
     pub(super) accepted: VecDeque<SimStream>,
     pub(super) waker: Option<Waker>,
+}
+
+/// Why a side gives a connection up through which nothing passes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// What it has sent is not confirmed.
+    Retransmission,
+    /// Its probes are not answered.
+    KeepAlive,
 }
 
 /// One attempt to connect.
@@ -96,18 +108,11 @@ impl Net {
 
     pub(super) fn bind(&self, mut address: SocketAddr) -> io::Result<SocketAddr> {
         self.with(|state| {
-            while address.port() == 0 || state.ports.contains_key(&address) {
-                if address.port() != 0 {
-                    return Err(io::ErrorKind::AddrInUse.into());
-                }
+            if address.port() == 0 {
                 let free = state.free_port(address.ip());
-                if !state
-                    .ports
-                    .contains_key(&SocketAddr::new(address.ip(), free))
-                {
-                    address.set_port(free);
-                    break;
-                }
+                address = free.ok_or(io::ErrorKind::AddrNotAvailable)?;
+            } else if state.ports.contains_key(&address) {
+                return Err(io::ErrorKind::AddrInUse.into());
             }
             state.ports.insert(address, Port::default());
             Ok(address)
@@ -135,7 +140,7 @@ impl Net {
         }
     }
 
-    /// Opens a connection, if somebody listens and no fault forbids it.
+    /// Opens a connection, if somebody listens, a port is free and no fault forbids it.
     pub(super) fn establish(&self, attempt: &mut Attempt) -> Option<SimStream> {
         let Attempt { from, to, .. } = *attempt;
         let now = self.clock.now();
@@ -144,13 +149,13 @@ impl Net {
             if attempt.random.chance(faults.refuse) || !state.ports.contains_key(&to) {
                 return None;
             }
-            let id = self.open(state, attempt, "", now);
+            let id = self.open(state, attempt, "", now)?;
             if attempt.random.chance(faults.twin) {
-                let twin = self.open(state, attempt, " twin", now);
+                let twin = self.open(state, attempt, " twin", now)?;
                 self.close(state, twin, 0);
             }
             if attempt.random.chance(faults.replay) {
-                let twin = self.open(state, attempt, " replay", now);
+                let twin = self.open(state, attempt, " replay", now)?;
                 if let Some(connection) = state.connections.get_mut(&twin) {
                     connection.sides[0].sink = true;
                 }
@@ -162,9 +167,15 @@ impl Net {
         })
     }
 
-    /// Adds a connection and hands its server side to the listener.
-    fn open(&self, state: &mut State, attempt: &Attempt, suffix: &str, now: Instant) -> u64 {
-        let client = SocketAddr::new(attempt.from, state.free_port(attempt.from));
+    /// Adds a connection and hands its server side to the listener; none if the client has no free port.
+    fn open(
+        &self,
+        state: &mut State,
+        attempt: &Attempt,
+        suffix: &str,
+        now: Instant,
+    ) -> Option<u64> {
+        let client = state.free_port(attempt.from)?;
         let side = |address, which| {
             let name = format!("{}{suffix} side {which}", attempt.name);
             Side::new(address, Random::named(self.seed, &name), now)
@@ -182,7 +193,7 @@ impl Net {
             port.accepted.push_back(self.stream(id, 1, client));
             state.wakers.extend(port.waker.take());
         }
-        id
+        Some(id)
     }
 
     fn stream(&self, id: u64, side: usize, peer: SocketAddr) -> SimStream {
@@ -266,11 +277,12 @@ impl Net {
         if let Some(connection) = state.connections.get_mut(&id) {
             let here = &mut connection.sides[side];
             here.unread += data.len();
-            if here.random.chance(split) {
-                let at = here.random.below(data.len() as u64) as usize;
-                let first = data.split_to(at);
-                if !first.is_empty() {
-                    self.send(state, (id, side), Segment::Data(first));
+            if here.random.chance(split) && data.len() > 1 {
+                let at = 1 + here.random.below(data.len() as u64 - 1) as usize;
+                self.send(state, (id, side), Segment::Data(data.split_to(at)));
+                if let Some(connection) = state.connections.get_mut(&id) {
+                    // What arrives at one time is read at once.
+                    connection.sides[side].last += AN_INSTANT;
                 }
             }
         }
@@ -295,7 +307,7 @@ impl Net {
         here.under_way.push_back((at, segment));
         let in_doubt = !std::mem::replace(&mut here.unconfirmed, connection.blocked.is_some());
         if let Some(since) = connection.blocked.filter(|_| in_doubt) {
-            self.give_up_later(id, side, faults.give_up, since, true);
+            self.give_up_later(id, side, &faults, since, Patience::Retransmission);
         }
         self.arrive_at(state, (id, side), at);
     }
@@ -423,9 +435,9 @@ impl Net {
             for (side, here) in connection.sides.iter_mut().enumerate() {
                 here.unconfirmed = !here.under_way.is_empty();
                 if here.unconfirmed {
-                    self.give_up_later(id, side, faults.give_up, now, true);
+                    self.give_up_later(id, side, &faults, now, Patience::Retransmission);
                 }
-                self.give_up_later(id, side, faults.keep_alive, now, false);
+                self.give_up_later(id, side, &faults, now, Patience::KeepAlive);
             }
         } else if !blocked {
             connection.blocked = None;
@@ -461,8 +473,19 @@ impl Net {
         }
     }
 
-    /// Fails the side after `time` if nothing has passed since `since`; with `unconfirmed` only if it has sent something.
-    fn give_up_later(&self, id: u64, side: usize, time: Duration, since: Instant, sent: bool) {
+    /// Fails the side when its patience is over, if nothing has passed since `since`.
+    fn give_up_later(
+        &self,
+        id: u64,
+        side: usize,
+        faults: &Faults,
+        since: Instant,
+        patience: Patience,
+    ) {
+        let time = match patience {
+            Patience::Retransmission => faults.give_up,
+            Patience::KeepAlive => faults.keep_alive,
+        };
         self.after(time, move |net| {
             net.with(|state| {
                 let Some(connection) = state.connections.get_mut(&id) else {
@@ -470,7 +493,8 @@ impl Net {
                 };
                 let still = connection.blocked == Some(since);
                 let here = &mut connection.sides[side];
-                if still && here.open && !here.has_failed() && (here.unconfirmed || !sent) {
+                let waits = here.unconfirmed || patience == Patience::KeepAlive;
+                if still && here.open && !here.has_failed() && waits {
                     here.under_way.clear();
                     here.fail(io::ErrorKind::TimedOut, &mut state.wakers);
                 }
@@ -559,11 +583,17 @@ impl State {
         self.connections.len()
     }
 
-    fn free_port(&mut self, ip: IpAddr) -> u16 {
-        let next = self.free_ports.entry(ip).or_insert(FIRST_FREE_PORT);
-        let port = *next;
-        *next = next.checked_add(1).unwrap_or(FIRST_FREE_PORT);
-        port
+    /// An address of the host that nobody listens on and no client has; none if there is no more.
+    fn free_port(&mut self, ip: IpAddr) -> Option<SocketAddr> {
+        (FIRST_FREE_PORT..=u16::MAX).find_map(|_| {
+            let next = self.free_ports.entry(ip).or_insert(FIRST_FREE_PORT);
+            let address = SocketAddr::new(ip, *next);
+            *next = next.checked_add(1).unwrap_or(FIRST_FREE_PORT);
+            let is_client = |connection: &Connection| connection.sides[0].address == address;
+            let used =
+                self.ports.contains_key(&address) || self.connections.values().any(is_client);
+            (!used).then_some(address)
+        })
     }
 
     /// Forgets a connection that nobody holds.
