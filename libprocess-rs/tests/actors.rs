@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Log, Recorder, block_on, loopback, record, start, sync, until};
+use libprocess::testing::{Faults, SimNetwork};
 use libprocess::{
     AskError, Clock, Context, Gone, Pid, Placement, Process, RuntimeConfig, SpawnError, Upid,
 };
@@ -323,11 +324,19 @@ fn settling_waits_for_chains_of_work() {
 #[test]
 fn settling_covers_messages_between_runtimes() {
     let clock = Clock::paused();
-    let config = || RuntimeConfig {
+    // Sockets of the OS may take their time, which nobody here would know of.
+    let network = SimNetwork::new(1, &clock);
+    network.set_faults(Faults {
+        delay: Duration::ZERO..=Duration::ZERO,
+        ..Faults::default()
+    });
+    let config = |port| RuntimeConfig {
+        port,
         clock: clock.clone(),
+        transport: network.transport(loopback().ip),
         ..loopback()
     };
-    let (near, far) = (start(config()), start(config()));
+    let (near, far) = (start(config(1)), start(config(2)));
     let (a, _) = record(&near, "a");
     let (b, log) = record(&far, "b");
     let to = b.upid().clone();
