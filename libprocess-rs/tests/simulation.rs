@@ -3,12 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use libprocess::testing::{Break, Crash, Faults, Random, SimNetwork, Simulation, Trace, run_seeds};
+use libprocess::testing::{
+    Break, Crash, Event, Events, Faults, Random, SimNetwork, Simulation, Trace, message, run_seeds,
+};
 use libprocess::{Context, Instant, Process, Runtime, Upid};
 use parking_lot::Mutex;
 
@@ -44,6 +47,8 @@ struct World {
     /// True if nothing breaks, so that every message must arrive and no connection is lost.
     calm: bool,
     state: Mutex<State>,
+    /// The first thing that an actor saw and should not have seen.
+    failure: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -58,6 +63,8 @@ struct State {
     sent: u64,
     delivered: u64,
     reordered: u64,
+    /// Deliveries between hosts that had to be in order.
+    judged: u64,
     exits: u64,
     quiet: bool,
 }
@@ -71,6 +78,15 @@ struct Talk {
 }
 
 impl World {
+    /// Runs a part of a turn. A panic there would end the actor alone, so it is kept for the test.
+    fn watch(&self, turn: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(turn)) {
+            let text = panic.downcast_ref::<String>().cloned();
+            let mut failure = self.failure.lock();
+            failure.get_or_insert(text.unwrap_or_else(|| "an actor panicked".to_owned()));
+        }
+    }
+
     fn born(&self, upid: &Upid) -> Life {
         let mut state = self.state.lock();
         state.lives += 1;
@@ -142,6 +158,9 @@ impl World {
             !overtaken || !one_way,
             "{to} got {number} of {from} too late"
         );
+        let followed = talk.delivered.len() > 1;
+        let remote = from.address() != to.address();
+        state.judged += u64::from(remote && one_way && followed);
         state.reordered += u64::from(overtaken);
         state.delivered += 1;
     }
@@ -175,6 +194,8 @@ impl World {
     }
 
     fn check(&self, now: Instant) {
+        let failure = self.failure.lock().take();
+        assert!(failure.is_none(), "{}", failure.unwrap_or_default());
         let state = self.state.lock();
         for ((linker, linkee), due) in &state.links {
             let overdue = due.is_some_and(|due| due < now);
@@ -224,7 +245,8 @@ impl Chatter {
         }
         let to = self.random.pick(&self.others).unwrap().clone();
         let steps = self.random.below(LONGEST_TALK);
-        self.talk(ctx, to, steps);
+        let world = self.world.clone();
+        world.watch(|| self.talk(ctx, to, steps));
     }
 
     /// Says something to another actor, or links it, and goes on soon: while the first messages are still under way.
@@ -250,7 +272,8 @@ impl Chatter {
             false => self.random.duration(&(Duration::ZERO..=BREATH)),
         };
         ctx.delay(pause, move |chatter: &mut Self, ctx| {
-            chatter.talk(ctx, to, steps - 1)
+            let world = chatter.world.clone();
+            world.watch(|| chatter.talk(ctx, to, steps - 1));
         });
     }
 
@@ -264,21 +287,23 @@ impl Chatter {
 impl Process for Chatter {
     fn initialize(&mut self, ctx: &mut Context<Self>) {
         ctx.install_raw("say", |chatter: &mut Chatter, ctx, from, body| {
-            let text = std::str::from_utf8(&body).unwrap();
-            let (sender, number) = text.split_once(' ').unwrap();
-            let (sender, number) = (sender.parse().unwrap(), number.parse().unwrap());
             let world = chatter.world.clone();
-            world.receives(chatter.life, ctx.upid(), from, sender, number);
+            world.watch(|| {
+                let text = std::str::from_utf8(&body).unwrap();
+                let (sender, number) = text.split_once(' ').unwrap();
+                let (sender, number) = (sender.parse().unwrap(), number.parse().unwrap());
+                world.receives(chatter.life, ctx.upid(), from, sender, number);
+            });
         });
         self.wait(ctx);
     }
 
     fn finalize(&mut self, ctx: &mut Context<Self>) {
-        self.world.died(self.life, ctx.now());
+        self.world.watch(|| self.world.died(self.life, ctx.now()));
     }
 
     fn exited(&mut self, pid: &Upid, _: &mut Context<Self>) {
-        self.world.exits(self.life, pid);
+        self.world.watch(|| self.world.exits(self.life, pid));
     }
 }
 
@@ -289,6 +314,8 @@ struct Day {
     others: Arc<Vec<Upid>>,
     hosts: Vec<SocketAddr>,
     random: Random,
+    /// What the network does all day, apart from what gets worse.
+    always: Faults,
 }
 
 impl Day {
@@ -306,6 +333,7 @@ impl Day {
                 vacant: others.to_vec(),
                 ..State::default()
             }),
+            failure: Mutex::default(),
         });
         Self {
             sim,
@@ -313,6 +341,7 @@ impl Day {
             others,
             hosts,
             random: Random::named(seed, "day"),
+            always: Faults::default(),
         }
     }
 
@@ -348,8 +377,12 @@ impl Day {
     fn worsen(&mut self) {
         let network = self.sim.network().clone();
         let (one, other) = self.two();
-        match self.random.below(12) {
+        match self.random.below(13) {
             0 => network.set_faults(self.faults()),
+            12 => {
+                let faults = self.random.chance(0.5).then(|| self.faults());
+                network.set_link_faults(one.ip(), other.ip(), faults);
+            }
             1 => network.cut(one.ip(), other.ip()),
             2 => {
                 let count = self.random.below(HOSTS) as usize;
@@ -408,7 +441,7 @@ impl Day {
         let longest = Duration::from_millis(1 + self.random.below(3000));
         self.sim.network().set_faults(Faults {
             delay: Duration::from_micros(100)..=longest,
-            ..Faults::default()
+            ..self.always.clone()
         });
     }
 
@@ -425,7 +458,12 @@ impl Day {
             split: 10.0 * rare(random),
             refuse: rare(random),
             twin: rare(random),
-            ..Faults::default()
+            bandwidth: random.chance(0.5).then(|| 1_000 + random.below(10_000)),
+            window: match random.chance(0.5) {
+                true => self.always.window,
+                false => 100 + random.below(1_000) as usize,
+            },
+            ..self.always.clone()
         }
     }
 
@@ -475,6 +513,7 @@ fn a_day_of_chatter_under_faults() {
         let state = world.state.lock();
         assert!(state.delivered > 1_000, "{} delivered", state.delivered);
         assert!(state.exits > 100, "{} exits", state.exits);
+        assert!(state.judged > 200, "{} judged", state.judged);
     });
 }
 
@@ -484,6 +523,47 @@ fn nothing_is_lost_when_nothing_breaks() {
         let (_, world) = Day::new(seed, true).run();
         assert!(world.state.lock().delivered > 1_000);
     });
+}
+
+#[test]
+#[should_panic(expected = " twice")]
+fn a_message_that_comes_twice_is_noticed() {
+    let mut day = Day::new(1, true);
+    day.always.replay = 1.0;
+    day.run();
+}
+
+/// Who sent a message, and which of its messages it is.
+fn sender(event: &Event) -> (Upid, String, usize) {
+    let text = String::from_utf8(event.body().unwrap().to_vec()).unwrap();
+    let (life, number) = text.split_once(' ').unwrap();
+    let from = event.from().unwrap().clone();
+    (from, life.to_owned(), number.parse().unwrap())
+}
+
+#[test]
+#[should_panic(expected = " too late")]
+fn messages_in_another_order_are_noticed() {
+    let mut day = Day::new(1, true);
+    day.fill_vacancies();
+    let host = day.hosts[0];
+    let runtime = day.sim.runtime(host).unwrap();
+    let remote = move |event: &Event| event.from().is_some_and(|from| from.address() != host);
+    let held = Events::of(runtime).hold(message("say").to("chatter(0)").when(remote));
+    let end = day.sim.now() + DAY;
+    while day.sim.now() < end && day.sim.step() {
+        let senders: Vec<_> = held.events().iter().map(sender).collect();
+        let position = |wanted| senders.iter().position(|sender| *sender == wanted);
+        let mut pairs = senders.iter().enumerate();
+        let pair = pairs.find_map(|(first, (from, life, number))| {
+            Some((first, position((from.clone(), life.clone(), number + 1))?))
+        });
+        if let Some((first, second)) = pair {
+            assert!(first < second && held.release(second) && held.release(first));
+            day.sim.settle();
+            day.world.check(day.sim.now());
+        }
+    }
 }
 
 /// What the test in another process prints before its trace.
