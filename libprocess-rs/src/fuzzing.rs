@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method};
 
+use crate::actor::{Mailbox, Process};
 use crate::http::{Found, Headers, Preferences, Ranges, RouteTable, parse_ranges};
 use crate::wire::{BodyReader, Decoder, Item, Limits, ReadError, Reader};
 use crate::{DisabledEndpoints, Endpoint, FirewallRule, Request, RouteOptions, Upid};
@@ -101,6 +102,14 @@ pub fn count_messages(bytes: BytesMut) -> (usize, usize) {
     (messages, body_bytes)
 }
 
+/// Looks into the empty mailbox of an actor this many times, as the actor does, and returns how often there was something.
+pub fn take_from_empty_mailbox(times: usize) -> usize {
+    struct Idle;
+    impl Process for Idle {}
+    let mailbox = Mailbox::<Idle>::new();
+    (0..times).filter(|_| mailbox.pop().is_some()).count()
+}
+
 /// Finds what serves a path within an actor that has these routes and, as `/assets`, files: the name of the route, or the file.
 pub fn find_route(names: &[&str], path: &str) -> Option<String> {
     let table = RouteTable::default();
@@ -174,6 +183,7 @@ mod tests {
 
     #[test]
     fn doors_lead_somewhere() {
+        assert_eq!(take_from_empty_mailbox(10), 0);
         let names = ["/a", "/a/{id}"];
         assert_eq!(find_route(&names, "/a/7/x").as_deref(), Some("/a/{id}"));
         assert_eq!(

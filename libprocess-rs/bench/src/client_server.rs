@@ -10,7 +10,7 @@ use bytes::Bytes;
 use libprocess::{Context, Process, Reply, Request, Response, RouteOptions, Upid};
 use tokio::sync::oneshot;
 
-use crate::report::Report;
+use crate::report::{Report, Unit, median};
 use crate::{Options, http_client};
 
 const CLIENTS: usize = 8;
@@ -57,7 +57,9 @@ impl Client {
         }
         Reply::later(async move {
             match elapsed.await {
-                Ok(elapsed) => Response::text(http::StatusCode::OK, format!("{elapsed:?}")),
+                Ok(elapsed) => {
+                    Response::text(http::StatusCode::OK, elapsed.as_secs_f64().to_string())
+                }
                 Err(_) => Response::status(http::StatusCode::SERVICE_UNAVAILABLE),
             }
         })
@@ -116,9 +118,12 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
             thread::spawn(move || http_client::get(address, &target))
         })
         .collect();
+    let mut rates = Vec::new();
     for run in runs {
         let answer = run.join().ok().context("a client panicked")??;
         anyhow::ensure!(answer.is_ok(), "a client answered {}", answer.status);
+        let seconds: f64 = String::from_utf8(answer.body)?.parse()?;
+        rates.push(requests as f64 / seconds);
     }
     let elapsed = start.elapsed();
     runtime.shutdown();
@@ -129,5 +134,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
         "pairs",
         Some(CPP),
     );
+    let unit = Unit::PerSecond("pairs");
+    let name = "client-server, the client in the middle, from its start to its end";
+    report.add(name, median(&mut rates), unit, None);
     Ok(())
 }

@@ -29,8 +29,20 @@ struct Ephemeral;
 
 impl Process for Ephemeral {}
 
+/// Upstream's numbers, then twice as many, which shows whether the cost grows with both.
 pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
-    let (links, ephemeral) = (options.scaled(LINKS), options.scaled(EPHEMERAL));
+    measure(options, report, 1, options.unscaled(CPP))?;
+    measure(options, report, 2, None)
+}
+
+fn measure(
+    options: &Options,
+    report: &mut Report,
+    times: usize,
+    cpp: Option<f64>,
+) -> anyhow::Result<()> {
+    let links = times * options.scaled(LINKS);
+    let ephemeral = times * options.scaled(EPHEMERAL);
     let runtime = options.runtime()?;
     for _ in 0..links {
         let linkee = runtime.spawn("", Linkee)?;
@@ -51,6 +63,6 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
     let elapsed = start.elapsed();
     runtime.shutdown();
     let name = format!("{ephemeral} actors spawned and ended among {links} links");
-    report.time(name, elapsed, options.unscaled(CPP));
+    report.time(name, elapsed, cpp);
     Ok(())
 }

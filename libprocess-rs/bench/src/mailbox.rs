@@ -1,5 +1,5 @@
 //! The queue of an actor: upstream's three benchmarks of `MpscLinkedQueue`, through the mailbox that takes its place. An item is
-//! a dispatched call that captures nothing, which needs no allocation.
+//! a dispatched call that captures nothing, which needs no allocation; upstream's is a pointer to a string that it makes before.
 
 use std::sync::mpsc;
 use std::thread;
@@ -14,8 +14,8 @@ use crate::report::{Report, Unit};
 /// Items per producer.
 const ITEMS: usize = 10_000_000;
 
-/// Items that wait at most, where none are taken meanwhile; upstream queues all.
-const QUEUED: usize = 1_000_000;
+/// Looks into an empty queue; upstream's are ten times as many.
+const LOOKS: usize = 100_000_000;
 
 struct Consumer {
     left: usize,
@@ -43,9 +43,17 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
         producers,
         consumer,
     );
-    let items = options.scaled(QUEUED);
+    // All of them wait at one time, so it is as many with any number of producers; with each upstream's are as many again.
+    let items = (items / options.producers()).max(1);
     let (producers, consumer) = one_after_the_other(options, items)?;
+    let items = items * options.producers();
     add(report, "one after the other", items, producers, consumer);
+    let looks = options.scaled(LOOKS);
+    let start = Instant::now();
+    let found = libprocess::fuzzing::take_from_empty_mailbox(looks);
+    let elapsed = start.elapsed();
+    anyhow::ensure!(found == 0, "{found} items in an empty mailbox");
+    report.rate("mailbox, empty, consumer", looks, elapsed, "operations", None);
     Ok(())
 }
 
@@ -76,11 +84,9 @@ fn produce(pid: &Pid<Consumer>, items: usize) {
     }
 }
 
-fn contended(options: &Options, items: usize) -> anyhow::Result<(Duration, Duration)> {
-    let count = options.producers();
-    let (runtime, pid, finished) = spawn(options, items * count)?;
-    let start = Instant::now();
-    let producers: Vec<_> = (0..count)
+/// Has each producer queue this many items, and waits for that.
+fn produce_all(options: &Options, pid: &Pid<Consumer>, items: usize) -> anyhow::Result<()> {
+    let producers: Vec<_> = (0..options.producers())
         .map(|_| {
             let pid = pid.clone();
             thread::spawn(move || produce(&pid, items))
@@ -89,6 +95,13 @@ fn contended(options: &Options, items: usize) -> anyhow::Result<(Duration, Durat
     for producer in producers {
         producer.join().ok().context("a producer panicked")?;
     }
+    Ok(())
+}
+
+fn contended(options: &Options, items: usize) -> anyhow::Result<(Duration, Duration)> {
+    let (runtime, pid, finished) = spawn(options, items * options.producers())?;
+    let start = Instant::now();
+    produce_all(options, &pid, items)?;
     let produced = start.elapsed();
     let consumed = finished.recv().context("the actor ended early")? - start;
     runtime.shutdown();
@@ -96,13 +109,13 @@ fn contended(options: &Options, items: usize) -> anyhow::Result<(Duration, Durat
 }
 
 fn one_after_the_other(options: &Options, items: usize) -> anyhow::Result<(Duration, Duration)> {
-    let (runtime, pid, finished) = spawn(options, items)?;
+    let (runtime, pid, finished) = spawn(options, items * options.producers())?;
     let (go, gone) = mpsc::channel::<()>();
     pid.dispatch(move |_, _| {
         let _ = gone.recv();
     });
     let start = Instant::now();
-    produce(&pid, items);
+    produce_all(options, &pid, items)?;
     let produced = start.elapsed();
     let start = Instant::now();
     drop(go);

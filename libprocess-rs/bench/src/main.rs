@@ -28,6 +28,13 @@ use report::Report;
 /// What `--quick` scales everything down to.
 const QUICK_SCALE: f64 = 0.001;
 
+/// C++ libprocess has at least so many threads, however few CPUs there are.
+const UPSTREAM_THREADS: usize = 8;
+
+fn cpus() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
 type Benchmark = fn(&Options, &mut Report) -> anyhow::Result<()>;
 
 const BENCHMARKS: &[(&str, Benchmark)] = &[
@@ -56,8 +63,11 @@ pub(crate) struct Options {
     #[arg(long)]
     quick: bool,
     /// Threads for actors.
-    #[arg(long, default_value_t = available_parallelism().map_or(1, usize::from))]
+    #[arg(long, default_value_t = cpus())]
     threads: usize,
+    /// Pairs of actors that play ping-pong; upstream one for each of its threads, of which it has at least eight.
+    #[arg(long, default_value_t = cpus().max(UPSTREAM_THREADS))]
+    pairs: usize,
     /// List the benchmarks.
     #[arg(long)]
     list: bool,
@@ -97,10 +107,10 @@ impl Options {
         Ok(tokio.block_on(future))
     }
 
-    /// A runtime with one thread for the network and the wanted number for actors.
+    /// A runtime with the wanted number of threads for actors, and those that it takes for the network besides.
     fn runtime(&self) -> anyhow::Result<Runtime> {
         Ok(Runtime::start(RuntimeConfig {
-            workers: self.threads + 1,
+            workers: workers(self.threads),
             ..RuntimeConfig::loopback()
         })?)
     }
@@ -108,6 +118,13 @@ impl Options {
     fn wants(&self, name: &str) -> bool {
         self.filter.is_empty() || self.filter.iter().any(|part| name.contains(part))
     }
+}
+
+/// How many workers there have to be, a quarter of which but at least one serve the network, for this many to host actors.
+fn workers(actors: usize) -> usize {
+    let network = |workers: usize| (workers / 4).max(1);
+    let enough = (actors + 1..).find(|workers| workers - network(*workers) >= actors);
+    enough.unwrap_or(actors + 1)
 }
 
 fn main() -> anyhow::Result<()> {
@@ -131,4 +148,21 @@ fn main() -> anyhow::Result<()> {
         report.print();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_threads_host_actors_as_are_wanted() {
+        let check = |actors: usize, expected: usize| assert_eq!(workers(actors), expected);
+        check(1, 2);
+        check(2, 3);
+        check(6, 7);
+        check(7, 9);
+        check(9, 11);
+        check(10, 13);
+        check(16, 21);
+    }
 }

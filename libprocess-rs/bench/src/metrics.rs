@@ -1,6 +1,8 @@
-//! Many counters: upstream's `Metrics_BENCHMARK_Test.Scalability`.
+//! Many counters: upstream's `Metrics_BENCHMARK_Test.Scalability`. And how long a snapshot keeps other actors waiting.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use libprocess::{Context, Process, Runtime};
 
 use crate::Options;
 use crate::http_client;
@@ -17,6 +19,45 @@ const SIZES: &[(usize, [Option<f64>; 4])] = &[
         [Some(22_000.0), Some(185.0), Some(334.0), Some(24_000.0)],
     ),
 ];
+
+/// Dispatches to itself all the time, and notes the longest pause.
+struct Beating {
+    last: Instant,
+    longest: Duration,
+}
+
+impl Process for Beating {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        self.beat(ctx);
+    }
+}
+
+impl Beating {
+    fn beat(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        self.longest = self.longest.max(now - self.last);
+        self.last = now;
+        ctx.pid().dispatch(Self::beat);
+    }
+}
+
+/// The longest pause of an actor, on a thread where actors are, in the time of `work`.
+fn longest_pause(
+    options: &Options,
+    runtime: &Runtime,
+    work: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Duration> {
+    let beating = Beating {
+        last: Instant::now(),
+        longest: Duration::ZERO,
+    };
+    let pid = runtime.spawn("", beating)?;
+    options.block_on(pid.ask(|beating, _| beating.longest = Duration::ZERO))??;
+    work()?;
+    let longest = options.block_on(pid.ask(|beating, _| beating.longest))??;
+    pid.terminate();
+    Ok(longest)
+}
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     for (count, cpp) in SIZES {
@@ -64,11 +105,19 @@ fn scalability(
         answer.status
     );
 
+    let longest = longest_pause(options, &runtime, || {
+        let answer = http_client::get(runtime.bound_address(), "/metrics/snapshot")?;
+        anyhow::ensure!(answer.is_ok(), "{}", answer.status);
+        Ok(())
+    })?;
+    let pause = format!("metrics, {count} counters: pause of an actor during a snapshot by HTTP");
+
     let start = Instant::now();
     for name in &names {
         metrics.remove(name);
     }
     time("remove", start, cpp_remove);
+    report.time(pause, longest, None);
     runtime.shutdown();
     Ok(())
 }

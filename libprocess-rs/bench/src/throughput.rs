@@ -1,4 +1,5 @@
-//! Ping-pong by named messages without bodies: upstream's `ThroughputPerformance`.
+//! Ping-pong by named messages without bodies: upstream's `ThroughputPerformance`, with each pair on one thread and with the
+//! actors placed in turn, as upstream's are wherever there is a free thread.
 
 use std::sync::mpsc;
 use std::time::Instant;
@@ -64,30 +65,19 @@ impl Process for Client {
     }
 }
 
-/// Pairs on one thread each, then pairs of which each half is on a thread of its own.
 pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
-    let same = measure(options, true)?;
-    report.rate(
-        "ping-pong throughput, a pair per thread",
-        same.0,
-        same.1,
-        "pings",
-        Some(CPP),
-    );
-    let across = measure(options, false)?;
-    report.rate(
-        "ping-pong throughput, pairs across threads",
-        across.0,
-        across.1,
-        "pings",
-        Some(CPP),
-    );
+    let pairs = options.pairs;
+    for (near, how) in [(true, "each on one thread"), (false, "placed in turn")] {
+        let (pings, elapsed) = measure(options, near)?;
+        let name = format!("ping-pong throughput, {pairs} pairs, {how}");
+        report.rate(name, pings, elapsed, "pings", Some(CPP));
+    }
     Ok(())
 }
 
 fn measure(options: &Options, near: bool) -> anyhow::Result<(usize, std::time::Duration)> {
     let runtime = options.runtime()?;
-    let pairs = options.threads;
+    let pairs = options.pairs;
     let repeat = options.scaled(PINGS) / pairs;
     let (done, finished) = mpsc::channel();
     let mut clients = Vec::new();
