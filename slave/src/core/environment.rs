@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use libprocess::duration;
 use mesos::ids::AgentId;
-use mesos::values::duration_to_string;
 
 use super::{Agent, Executor};
 
@@ -32,7 +32,7 @@ impl Agent {
             ("MESOS_HTTP_COMMAND_EXECUTOR", "0".to_owned()),
             (
                 "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD",
-                duration_to_string(self.shutdown_grace_period(executor)),
+                duration::to_string(self.shutdown_grace_period(executor)),
             ),
         ];
         self.config

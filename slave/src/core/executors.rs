@@ -391,7 +391,7 @@ impl Agent {
             reason: Reason::ExecutorRegistrationTimeout,
             message: format!(
                 "Executor did not register within {}",
-                mesos::values::duration_to_string(timeout)
+                libprocess::duration::to_string(timeout)
             ),
         });
         fx.destroy_container(run);

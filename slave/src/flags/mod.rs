@@ -12,9 +12,10 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use libprocess::duration;
 use mesos::flags::{Json, Secret};
 use mesos::logging::LoggingFlags;
-use mesos::values::{ByteSize, DurationValue, duration_to_string};
+use mesos::values::{ByteSize, DurationValue};
 
 pub use support::UnsupportedFlag;
 
@@ -346,7 +347,7 @@ fn default_launcher_dir() -> String {
 
 fn at_most_15_seconds(timeout: &DurationValue) -> Result<(), String> {
     if timeout.get() > MAX_EXECUTOR_REREGISTRATION_TIMEOUT {
-        let limit = duration_to_string(MAX_EXECUTOR_REREGISTRATION_TIMEOUT);
+        let limit = duration::to_string(MAX_EXECUTOR_REREGISTRATION_TIMEOUT);
         return Err(format!("is too long (allowed: up to {limit})"));
     }
     Ok(())
