@@ -33,6 +33,16 @@ pub struct Sequence {
 #[derive(Debug)]
 struct Link(oneshot::Receiver<Link>);
 
+/// One by one, for a long run of turns that were given up would overflow the stack.
+impl Drop for Link {
+    fn drop(&mut self) {
+        let mut before = self.0.try_recv();
+        while let Ok(mut link) = before {
+            before = link.0.try_recv();
+        }
+    }
+}
+
 /// A place in the sequence.
 struct Place {
     before: Option<Link>,
@@ -153,6 +163,23 @@ mod tests {
         drop(first);
         assert!(poll(&mut second));
         assert_eq!(*fixture.started.lock(), [1, 2]);
+    }
+
+    #[test]
+    fn a_million_may_be_given_up_at_once() {
+        let check = |reverse: bool| {
+            let sequence = Sequence::new();
+            let mut running = sequence.add(std::future::pending::<()>).boxed();
+            assert!(!poll(&mut running));
+            let mut waiting: Vec<_> = (0..1_000_000).map(|_| sequence.add(|| async {})).collect();
+            if reverse {
+                waiting.reverse();
+            }
+            waiting.into_iter().for_each(drop);
+            drop(sequence);
+        };
+        check(false);
+        check(true);
     }
 
     #[test]
