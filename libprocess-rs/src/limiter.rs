@@ -6,12 +6,11 @@ use tokio::sync::Mutex;
 
 use crate::{Clock, Instant};
 
-/// Hands out permits at a steady rate, never several at once: the first at once, each further one an interval after the one
-/// before it. Permits that nobody asked for are not saved up.
+/// Hands out permits at a steady rate, never several at once: the first at once, each further one an interval or more after the
+/// one before it. Permits that nobody asked for are not saved up, and one that comes late is not made up for.
 ///
-/// Waiters are served in the order in which they began to wait. One that is dropped while it waits uses no permit. A permit
-/// that came late, because a timer fired late, does not delay those after it, so that the rate is met; at most one interval is
-/// made up for. Share a limiter by putting it in an [`Arc`](std::sync::Arc).
+/// Waiters are served in the order in which they began to wait. One that is dropped while it waits uses no permit. Share a
+/// limiter by putting it in an [`Arc`](std::sync::Arc).
 ///
 /// Upstream: `process::RateLimiter` in `3rdparty/libprocess/include/process/limiter.hpp`.
 ///
@@ -51,10 +50,8 @@ impl RateLimiter {
         let wait = *due - self.clock.now();
         if !wait.is_zero() {
             self.clock.sleep(wait).await;
-            *due = (*due + self.interval).max(self.clock.now());
-        } else {
-            *due = self.clock.now() + self.interval;
         }
+        *due = self.clock.now() + self.interval;
     }
 
     /// The time between two permits.
@@ -134,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn lateness_is_made_up_for_once() {
+    fn lateness_is_not_made_up_for() {
         let clock = Clock::paused();
         let limiter = limiter(&clock);
         assert!(ready(&mut limiter.acquire().boxed()));
@@ -143,12 +140,13 @@ mod tests {
         assert!(ready(&mut second));
         let mut third = begun(limiter.acquire());
         clock.advance(SECOND * 3 / 4);
+        assert!(!ready(&mut third));
+        clock.advance(SECOND / 4);
         assert!(ready(&mut third));
 
         let mut fourth = begun(limiter.acquire());
         clock.advance(100 * SECOND);
         assert!(ready(&mut fourth));
-        assert!(ready(&mut limiter.acquire().boxed()));
         drop(begun(limiter.acquire()));
     }
 }
