@@ -63,9 +63,10 @@ impl Backoff {
         self
     }
 
-    /// Sets what part of each pause is random, from 0, none, to 1, all of it.
+    /// Sets what part of each pause is random, from 0, none, to 1, all of it. No number is taken as 0.
     pub fn jitter(mut self, jitter: f64) -> Self {
-        self.jitter = jitter.clamp(0.0, 1.0);
+        // Unlike `clamp` this leaves no NaN.
+        self.jitter = jitter.max(0.0).min(1.0);
         self
     }
 
@@ -85,7 +86,9 @@ impl Backoff {
         let grown = whole.as_secs_f64() * self.factor;
         self.current = Duration::try_from_secs_f64(grown).map_or(self.max, |d| d.min(self.max));
         let cut = self.jitter * self.random.random_range(0.0..=1.0);
-        Some(whole.mul_f64(1.0 - cut))
+        // Of the longest durations the seconds, as a double, are rounded up to more than a duration holds.
+        let pause = Duration::try_from_secs_f64(whole.as_secs_f64() * (1.0 - cut));
+        Some(pause.unwrap_or(whole))
     }
 
     /// Begins again with the first pause, as after a success. The random part goes on.
@@ -165,7 +168,17 @@ mod tests {
         check(backoff(1, 60).factor(0.1), &[1, 1, 1]);
         check(backoff(5, 2), &[2, 2]);
         check(backoff(0, 2), &[0, 0]);
-        check(Backoff::new(SECOND, Duration::MAX, 1).factor(1e300), &[1]);
+    }
+
+    #[test]
+    fn no_pause_is_too_long() {
+        let mut backoff = Backoff::new(SECOND, Duration::MAX, 1)
+            .factor(1e300)
+            .jitter(0.0);
+        assert_eq!(
+            pauses(&mut backoff, 3),
+            [SECOND, Duration::MAX, Duration::MAX]
+        );
     }
 
     #[test]
@@ -181,6 +194,8 @@ mod tests {
         check(0.5, 0.5);
         check(1.0, 0.0);
         check(7.0, 0.0);
+        let mut backoff = Backoff::new(SECOND, SECOND, 7).jitter(f64::NAN);
+        assert_eq!(pauses(&mut backoff, 2), [SECOND, SECOND]);
     }
 
     #[test]
