@@ -58,7 +58,8 @@ pub struct Command {
 
 impl Command {
     /// A program: a path, or a name to be looked up in the `PATH` that the process is given. A relative path is relative to the
-    /// directory in which the process starts.
+    /// directory in which the process starts; relative directories in `PATH` are to that of the parent. A script has to begin with
+    /// `#!`.
     pub fn new(program: impl Into<OsString>) -> Self {
         Self {
             program: program.into(),

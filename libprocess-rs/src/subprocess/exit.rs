@@ -1,5 +1,6 @@
 //! The end of a process: noticed by a pidfd, then reaped.
 
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -82,14 +83,15 @@ impl Process {
         }
     }
 
-    /// Waits for its end, then reaps it; `None` if something else has done that.
+    /// Waits for its end, then reaps it; `None` if something else has done that, or if there is no way to wait.
     pub(super) async fn reap(&self) -> Option<ExitStatus> {
-        match open(self.pid) {
-            Ok(pidfd) => wait_readable(&pidfd).await.ok()?,
-            Err(error) => {
-                tracing::warn!("No pidfd for process {}: {error}", self.id());
-                wait_on_thread(self.pid).await;
-            }
+        self.reap_after(end(self.pid)).await
+    }
+
+    async fn reap_after(&self, end: impl Future<Output = io::Result<()>>) -> Option<ExitStatus> {
+        if let Err(error) = end.await {
+            tracing::error!("Lost sight of process {}: {error}", self.id());
+            return None;
         }
         if self.group == Group::KilledWithLeader {
             self.kill();
@@ -127,9 +129,19 @@ fn to_exit_status(status: &WaitIdStatus) -> Option<ExitStatus> {
     Some(ExitStatus::from_raw(raw))
 }
 
+async fn end(pid: Pid) -> io::Result<()> {
+    match open(pid) {
+        Ok(pidfd) => wait_readable(&pidfd).await,
+        Err(error) => {
+            tracing::warn!("No pidfd for process {}: {error}", pid.as_raw_pid());
+            wait_on_thread(pid).await
+        }
+    }
+}
+
 /// For want of a pidfd, as with a kernel before 5.3 or too many open files: a thread of its own waits, and leaves the process
 /// to be reaped.
-async fn wait_on_thread(pid: Pid) {
+async fn wait_on_thread(pid: Pid) -> io::Result<()> {
     let (ended, end) = oneshot::channel::<()>();
     let wait = move || {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -140,11 +152,10 @@ async fn wait_on_thread(pid: Pid) {
         drop(ended);
     };
     let thread = std::thread::Builder::new().name(format!("wait-{}", pid.as_raw_pid()));
-    match thread.spawn(wait) {
-        // The other end is dropped when the process has ended.
-        Ok(_) => drop(end.await),
-        Err(error) => tracing::error!("Failed to start a thread to wait for a process: {error}"),
-    }
+    thread.spawn(wait)?;
+    // The other end is dropped when the process has ended.
+    let _ = end.await;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -159,9 +170,24 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = Pid::from_child(&child);
-        wait_on_thread(pid).await;
+        wait_on_thread(pid).await.unwrap();
         let status = take_status(WaitId::Pid(pid)).unwrap();
         assert_eq!(status.code(), Some(7));
         assert_eq!(take_status(WaitId::Pid(pid)), None);
+    }
+
+    #[tokio::test]
+    #[expect(clippy::zombie_processes, reason = "it is reaped by its number")]
+    async fn a_child_that_cannot_be_watched_is_not_taken_for_dead() {
+        let child = std::process::Command::new("/bin/sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        let process = Process::new(Pid::from_child(&child), Group::Inherited);
+        let lost = async { Err(io::ErrorKind::OutOfMemory.into()) };
+        assert_eq!(process.reap_after(lost).await, None);
+        process.signal(Signal::TERM).unwrap();
+        let status = process.reap().await.unwrap();
+        assert_eq!(status.signal(), Some(15));
     }
 }

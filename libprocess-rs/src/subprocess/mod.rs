@@ -93,7 +93,8 @@ pub enum Error {
     /// Not called within a tokio runtime, which has to watch the process.
     #[error("a process can only be started within a tokio runtime")]
     NoRuntime,
-    /// The tokio runtime in which the process was started ended before it did, or something else took its exit status.
+    /// The tokio runtime in which the process was started ended before it did, or something else took its exit status, or the
+    /// system had neither descriptors nor threads left to wait for it.
     #[error("the exit status of process {0} is lost")]
     StatusLost(u32),
 }

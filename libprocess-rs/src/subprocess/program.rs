@@ -1,8 +1,9 @@
-//! Where a program is, by the rules of execvp(3).
+//! Where a program is, nearly by the rules of execvp(3): relative directories of `PATH` are those of the parent, not those below
+//! the directory in which the process starts, and a script without `#!` is not started.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 use rustix::fs::{Access, access};
 
@@ -18,13 +19,20 @@ pub(super) fn find(program: &OsStr, path: Option<OsString>) -> Result<PathBuf, E
         return Ok(PathBuf::from(program));
     }
     let path = path.unwrap_or_else(|| DEFAULT_PATH.into());
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(program))
-        .find(|candidate| !program.is_empty() && is_executable(candidate))
-        .ok_or_else(|| Error::NotInPath {
-            program: program.to_owned(),
-            path,
-        })
+    let found = candidates(program, &path)
+        .find(|candidate| !program.is_empty() && is_executable(candidate));
+    found.ok_or_else(|| Error::NotInPath {
+        program: program.to_owned(),
+        path,
+    })
+}
+
+/// Always absolute: the standard library would look up a name without a slash again, as the empty directory, which is the current
+/// one, would give, and the process may start in another directory.
+fn candidates(program: &OsStr, path: &OsStr) -> impl Iterator<Item = PathBuf> {
+    let directories = std::env::split_paths(path);
+    directories
+        .filter_map(move |directory| absolute(Path::new(".").join(directory).join(program)).ok())
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -63,6 +71,12 @@ mod tests {
         check("none", None);
         check("", None);
 
+        let here = std::env::current_dir().unwrap();
+        let tried: Vec<_> = candidates("x".as_ref(), "/a::b".as_ref()).collect();
+        assert_eq!(
+            tried,
+            [PathBuf::from("/a/x"), here.join("x"), here.join("b/x")]
+        );
         assert_eq!(find("./x".as_ref(), None).unwrap(), Path::new("./x"));
         assert_eq!(find("sh".as_ref(), None).unwrap(), Path::new("/bin/sh"));
         let missing = find("none".as_ref(), Some("/a:/b".into())).unwrap_err();

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, test_kill_process, waitid};
+use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::exit::{open, take_status, wait_readable};
@@ -70,8 +72,10 @@ impl Reaper {
         let (ended, wait) = watch::channel(None);
         waits.insert(pid, wait.clone());
         let (clock, waits) = (self.clock.clone(), self.waits.clone());
+        // Now and not in the task: until it runs, the process could end and another one get its number.
+        let pidfd = open(pid);
         tokio::spawn(async move {
-            let end = end(pid, &clock).await;
+            let end = end(pid, pidfd, &clock).await;
             // The number may belong to another process from now on.
             waits.lock().remove(&pid);
             ended.send_replace(Some(end));
@@ -80,8 +84,8 @@ impl Reaper {
     }
 }
 
-async fn end(pid: Pid, clock: &Clock) -> Option<ExitStatus> {
-    match open(pid) {
+async fn end(pid: Pid, pidfd: io::Result<AsyncFd<OwnedFd>>, clock: &Clock) -> Option<ExitStatus> {
+    match pidfd {
         Ok(pidfd) => {
             wait_readable(&pidfd).await.ok()?;
             take_status(WaitId::PidFd(pidfd.get_ref().as_fd()))
