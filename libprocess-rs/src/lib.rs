@@ -15,6 +15,7 @@ mod limiter;
 mod message_name;
 pub mod metrics;
 mod network;
+mod panics;
 pub mod retry;
 mod runtime;
 mod sequence;

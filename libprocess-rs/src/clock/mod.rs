@@ -153,7 +153,7 @@ impl Clock {
     }
 
     /// Runs `callback` once `after` has passed: on the clock's own thread, or on the thread that advances a paused clock. It
-    /// must not block. Actors use [`Context::delay`](crate::Context::delay) instead.
+    /// must not block; a panic in it is logged and goes no further. Actors use [`Context::delay`](crate::Context::delay) instead.
     pub fn delay(&self, after: Duration, callback: impl FnOnce() + Send + 'static) -> Timer {
         let cancelled = Arc::new(AtomicBool::new(false));
         self.delay_with(after, cancelled, callback)

@@ -65,12 +65,27 @@ fn timers_made_while_firing_fire_within_the_step() {
 fn a_real_clock_fires_by_itself() {
     let clock = Clock::system();
     let (tx, rx) = std::sync::mpsc::channel();
+    clock.pause();
     for n in [30_u64, 10, 20] {
         let tx = tx.clone();
         clock.delay(Duration::from_millis(n), move || tx.send(n).unwrap());
     }
+    clock.resume();
     let order: Vec<u64> = rx.iter().take(3).collect();
     assert_eq!(order, [10, 20, 30]);
+}
+
+#[test]
+fn a_timer_that_panics_does_not_stop_the_others() {
+    let check = |clock: Clock| {
+        let (tx, rx) = std::sync::mpsc::channel();
+        clock.delay(Duration::ZERO, || panic!("on purpose"));
+        clock.delay(secs(1), move || tx.send(()).unwrap());
+        clock.advance(secs(1));
+        rx.recv_timeout(secs(60)).unwrap();
+    };
+    check(Clock::system());
+    check(Clock::paused());
 }
 
 #[test]

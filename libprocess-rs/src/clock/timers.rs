@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::Instant;
+use crate::panics::catch;
 
 type Callback = Box<dyn FnOnce() + Send>;
 
@@ -156,7 +157,7 @@ impl Core {
             }
             drop(state);
             match due {
-                Some((_, callback)) => callback(),
+                Some((_, callback)) => fire(callback),
                 None => return,
             }
         }
@@ -229,7 +230,7 @@ impl Core {
             && let Some((_, callback)) = state.pop_due(now)
         {
             drop(state);
-            callback();
+            fire(callback);
             return true;
         }
         let next = state.timers.keys().next().map(|key| key.deadline);
@@ -240,6 +241,13 @@ impl Core {
             _ => self.changed.wait(&mut state),
         }
         true
+    }
+}
+
+/// A panic must not end the other timers with this one.
+fn fire(callback: Callback) {
+    if let Err(panic) = catch(callback) {
+        tracing::error!("A timer panicked: {panic}");
     }
 }
 
