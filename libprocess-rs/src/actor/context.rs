@@ -15,6 +15,8 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+use tokio::task::JoinError;
 
 use super::{AnyMailbox, Delayed, Envelope, Event, HttpEvent, Mailbox, Pid, Process};
 use crate::http::{Reply, ReplyKind, Request, Response, RouteOptions, RouteTable};
@@ -339,8 +341,9 @@ impl<P: Process> Context<P> {
             route,
             reply,
         } = event;
-        // The client has gone; nothing can depend on the answer.
-        if reply.is_closed() && request.method.is_safe() {
+        // Nothing depends on the answer but the client.
+        let for_client = request.method.is_safe();
+        if for_client && reply.is_closed() {
             return;
         }
         let names = self.names.get();
@@ -354,7 +357,7 @@ impl<P: Process> Context<P> {
                 let _ = reply.send(response);
             }
             ReplyKind::Later(future) => self.tasks().push(Box::pin(async move {
-                let _ = reply.send(future.await);
+                answer_later(reply, future, for_client).await;
                 None
             })),
         }
@@ -368,5 +371,86 @@ impl<P: Process> Context<P> {
         let turns = self.mailbox().turns();
         self.runtime.inner().remove(self.upid(), turns);
         self.mailbox().set_ended();
+    }
+}
+
+/// Sends what `future` gives. With `for_client` the future is dropped when the client has gone.
+async fn answer_later(
+    mut reply: oneshot::Sender<Response>,
+    future: impl Future<Output = Response>,
+    for_client: bool,
+) {
+    let response = tokio::select! {
+        biased;
+        response = future => response,
+        () = reply.closed(), if for_client => return,
+    };
+    // A client that has gone needs no answer.
+    let _ = reply.send(response);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+
+    use http::Method;
+
+    use super::*;
+    use crate::RuntimeConfig;
+    use crate::http::Found;
+
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    /// Never answers. The senders are kept by one request each.
+    struct Slow(Vec<Sender<()>>);
+
+    impl Process for Slow {
+        fn initialize(&mut self, ctx: &mut Context<Self>) {
+            ctx.route("/x", RouteOptions::default(), |slow: &mut Self, _, _| {
+                let kept = slow.0.pop();
+                Reply::later(async move {
+                    let _kept = kept;
+                    std::future::pending().await
+                })
+            });
+        }
+    }
+
+    fn sync(pid: &Pid<Slow>) {
+        let (done, wait) = channel();
+        pid.dispatch(move |_, _| done.send(()).unwrap());
+        wait.recv_timeout(DEADLINE).unwrap();
+    }
+
+    #[test]
+    fn what_is_answered_later_ends_with_its_client_if_it_is_for_it_alone() {
+        let runtime = Runtime::start(RuntimeConfig::loopback()).unwrap();
+        let (for_get, get): (_, Receiver<()>) = channel();
+        let (for_post, post) = channel();
+        let pid = runtime.spawn("slow", Slow(vec![for_get, for_post]));
+        let pid = pid.unwrap();
+        sync(&pid);
+        let actor = runtime.inner().registry.get("slow").unwrap();
+        let request = |method| {
+            let Some(Found::Route(route)) = actor.routes.find("/x") else {
+                panic!("no route");
+            };
+            let (reply, answer) = oneshot::channel();
+            let request = Box::new(Request::new(method, "/slow/x"));
+            let event = HttpEvent {
+                request,
+                route,
+                reply,
+            };
+            actor.mailbox.http(event).unwrap();
+            answer
+        };
+        let clients = [Method::POST, Method::GET].map(request);
+        sync(&pid);
+        drop(clients);
+        let ended = get.recv_timeout(DEADLINE);
+        assert_eq!(ended, Err(RecvTimeoutError::Disconnected));
+        assert_eq!(post.try_recv(), Err(TryRecvError::Empty));
+        runtime.shutdown();
     }
 }

@@ -259,6 +259,9 @@ pub(crate) enum ReplyKind {
 impl Reply {
     /// Answers when `response` completes. It runs on the thread of the actor, between its turns; if the actor ends first the
     /// client gets a 500.
+    ///
+    /// When the client of a request with a safe method, such as GET or HEAD, has gone, the future is dropped unfinished. That of
+    /// any other request runs to its end.
     pub fn later(response: impl Future<Output = Response> + 'static) -> Self {
         Self(ReplyKind::Later(Box::pin(response)))
     }
