@@ -222,10 +222,15 @@ fn a_panic_ends_one_actor_and_tells_its_linkers() {
         assert!(victims_log.lines().is_empty());
     };
     check("turn", &["exited turn"], |_| panic!("on purpose"));
-    check("future", &["exited turn", "exited future"], |ctx| {
+    let turn_and_future = ["exited turn", "exited future"];
+    check("future", &turn_and_future, |ctx| {
         ctx.spawn(async { panic!("on purpose") }, |_, _, ()| {});
     });
-    assert_eq!(common::metric(&runtime, "libprocess/actor_panics"), 2.0);
+    let all = ["exited turn", "exited future", "exited blocking"];
+    check("blocking", &all, |ctx| {
+        ctx.blocking(|| panic!("on purpose"), |_, _, ()| {});
+    });
+    assert_eq!(common::metric(&runtime, "libprocess/actor_panics"), 3.0);
 
     struct Unborn;
     impl Process for Unborn {

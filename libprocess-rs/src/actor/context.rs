@@ -3,6 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,6 +19,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 use tokio::task::JoinError;
 
+use super::mailbox::report_discarded;
 use super::{AnyMailbox, Delayed, Envelope, Event, HttpEvent, Mailbox, Pid, Process};
 use crate::http::{Reply, ReplyKind, Request, Response, RouteOptions, RouteTable};
 use crate::runtime::Inner;
@@ -242,8 +244,8 @@ impl<P: Process> Context<P> {
         }));
     }
 
-    /// Runs `work` on a thread where it may block, then `then` with its output as a turn. If `work` panics the panic is logged
-    /// and `then` is not run.
+    /// Runs `work` on a thread where it may block, then `then` with its output as a turn. If the actor ends first, `work` goes on
+    /// but `then` is dropped. A panic in `work` ends the actor, as one in a turn does.
     pub fn blocking<R: Send + 'static>(
         &self,
         work: impl FnOnce() -> R + Send + 'static,
@@ -252,18 +254,17 @@ impl<P: Process> Context<P> {
         let busy = self.runtime.inner().busy();
         let job = self.runtime.handle().spawn_blocking(work);
         self.tasks().push(Box::pin(async move {
-            let result = job.await;
-            let then: Option<Continuation<P>> = match result {
-                Ok(output) => Some(Box::new(move |process, ctx| {
-                    then(process, ctx, output);
-                    drop(busy);
-                })),
-                Err(error) => {
-                    tracing::error!("Blocking work failed: {error}");
-                    None
-                }
+            let output = match job.await.map_err(JoinError::try_into_panic) {
+                Ok(output) => output,
+                Err(Ok(panic)) => resume_unwind(panic),
+                // The threads of the runtime are ending.
+                Err(Err(_)) => return None,
             };
-            then
+            let then: Continuation<P> = Box::new(move |process, ctx| {
+                then(process, ctx, output);
+                drop(busy);
+            });
+            Some(then)
         }));
     }
 
