@@ -263,8 +263,8 @@ impl Inner {
         if local && to.id() == linker.id() {
             return;
         }
-        // An actor leaves the registry before its links are collected under this lock, so a link is either collected then or
-        // sees here that the actor has gone.
+        // An actor leaves the registry and its links are collected under this lock, so a link is either collected then or sees
+        // here that the actor has gone.
         let mut links = self.links.lock();
         if local && !self.registry.contains(to.id()) {
             drop(links);
@@ -337,10 +337,11 @@ impl Inner {
 
     /// Forgets an actor that has had its last turn and tells those that are linked to it.
     pub(crate) fn remove(&self, upid: &Upid, turns: u64) {
-        self.registry.remove(upid.id());
-        self.past_turns.fetch_add(turns + 1, Ordering::AcqRel);
         let exits = {
             let mut links = self.links.lock();
+            // With the id free but the links still there, the next actor of this id would lose its links with them.
+            self.registry.remove(upid.id());
+            self.past_turns.fetch_add(turns + 1, Ordering::AcqRel);
             links.linker_ended(upid);
             links.linkee_ended(upid)
         };
