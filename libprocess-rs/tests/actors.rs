@@ -6,10 +6,11 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Log, Recorder, block_on, loopback, record, start, sync, until};
-use libprocess::testing::{Faults, SimNetwork};
+use common::{Client, Log, Recorder, block_on, loopback, record, start, sync, until};
+use libprocess::testing::{Crash, Events, Faults, SimNetwork, Simulation, any};
 use libprocess::{
-    AskError, Clock, Context, Gone, Pid, Placement, Process, RuntimeConfig, SpawnError, Upid,
+    AskError, Clock, Context, Gone, Pid, Placement, Process, Response, RouteOptions, RuntimeConfig,
+    SpawnError, Upid,
 };
 
 fn paused() -> RuntimeConfig {
@@ -409,6 +410,58 @@ fn shutdown_serves_what_is_queued_and_works_from_anywhere() {
     until("the port is closed", || {
         std::net::TcpStream::connect(address).is_err()
     });
+}
+
+#[test]
+fn a_shutdown_may_come_from_blocking_work_and_does_not_wait_for_it_for_ever() {
+    let runtime = start(loopback());
+    let (pid, _) = record(&runtime, "a");
+    let (back, returned) = std::sync::mpsc::channel();
+    pid.dispatch(move |_, ctx| {
+        let runtime = ctx.runtime().clone();
+        let shutdown = move || {
+            runtime.shutdown();
+            back.send(()).unwrap();
+        };
+        ctx.blocking(shutdown, |_, _, ()| {});
+    });
+    returned.recv_timeout(common::DEADLINE).unwrap();
+
+    let runtime = start(loopback());
+    let (pid, _) = record(&runtime, "a");
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    pid.dispatch(move |_, ctx| {
+        let stuck = move || {
+            begun.send(()).unwrap();
+            gone.recv()
+        };
+        ctx.blocking(stuck, |_, _, _| {});
+    });
+    begins.recv().unwrap();
+    let (back, returned) = std::sync::mpsc::channel();
+    let theirs = runtime.clone();
+    std::thread::spawn(move || {
+        theirs.shutdown();
+        back.send(()).unwrap();
+    });
+    returned.recv_timeout(common::DEADLINE).unwrap();
+    go.send(()).unwrap();
+}
+
+#[test]
+fn a_simulated_shutdown_waits_for_virtual_time() {
+    let mut sim = Simulation::new(1);
+    let near = sim.start().unwrap();
+    let (pid, _) = record(&near, "a");
+    // Who connects there waits in vain.
+    let nowhere = Upid::new("b", ([10, 9, 9, 9], 5050));
+    sim.network().switch_off(nowhere.address().ip());
+    pid.dispatch(move |_, ctx| ctx.send_raw(&nowhere, "note", Bytes::new()));
+    sim.settle();
+    let before = sim.now();
+    assert!(sim.stop(near.address()));
+    assert_eq!(sim.now() - before, Duration::from_secs(1));
 }
 
 #[test]

@@ -438,10 +438,19 @@ impl Inner {
                 ended(&*actor.mailbox).await;
             }
         };
-        let all_ended = tokio::time::timeout(ACTORS_GRACE, ends).await.is_ok();
+        let all_ended = self.within(ACTORS_GRACE, ends).await;
         self.sockets.close();
-        let _ = tokio::time::timeout(SOCKETS_GRACE, self.all_sent()).await;
+        self.within(SOCKETS_GRACE, self.all_sent()).await;
         all_ended
+    }
+
+    /// Waits for `end`, but no longer than `grace`; false if it has not come. On threads of its own that is real time, for nobody
+    /// might move the clock on.
+    async fn within(&self, grace: Duration, end: impl Future<Output = ()>) -> bool {
+        match self.workers.are_driven() {
+            true => self.clock.timeout(grace, end).await.is_ok(),
+            false => tokio::time::timeout(grace, end).await.is_ok(),
+        }
     }
 
     /// Waits until all sending sockets have ended.

@@ -291,7 +291,8 @@ impl Runtime {
     }
 
     /// Ends all actors after they have served what is queued, sends what waits to be sent, closes the port and joins the
-    /// threads. Returns when that is done, or at once if called on a thread of the runtime or for the second time. One that is
+    /// threads. Returns when that is done, or at once if called on a thread of the runtime, such as one for blocking work, or for
+    /// the second time. Actors that do not end in time, and blocking work that does not, are logged and left behind. One that is
     /// [driven](crate::Threads::Driven) ends its actors and sockets as it is driven; its port stays open until the driver is dropped.
     pub fn shutdown(&self) {
         self.inner.shutdown();

@@ -1,10 +1,12 @@
 //! The threads of a runtime: an actix System and its arbiters, or a thread that somebody else drives.
 
+use std::collections::HashSet;
+use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
@@ -22,6 +24,27 @@ const MAX_BLOCKING_THREADS: usize = 64;
 
 /// Threads for blocking work end after this long without any.
 const BLOCKING_THREAD_KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// How long work that blocks a thread is waited for when the threads are to end.
+const THREADS_GRACE: Duration = Duration::from_secs(5);
+
+/// The threads that run code of a runtime now, those for blocking work among them.
+#[derive(Clone, Default)]
+struct ThreadIds(Arc<Mutex<HashSet<ThreadId>>>);
+
+impl ThreadIds {
+    fn enter(&self) {
+        self.0.lock().insert(thread::current().id());
+    }
+
+    fn leave(&self) {
+        self.0.lock().remove(&thread::current().id());
+    }
+
+    fn have_current(&self) -> bool {
+        self.0.lock().contains(&thread::current().id())
+    }
+}
 
 /// The actix actor of one thread, which starts the processes that are placed there.
 struct Starter;
@@ -58,11 +81,18 @@ pub(crate) struct Workers {
     network: usize,
     next_actor: AtomicUsize,
     next_connection: AtomicUsize,
-    threads: Vec<ThreadId>,
+    threads: ThreadIds,
     handle: tokio::runtime::Handle,
     /// None if the threads are not its own.
     system: Option<System>,
-    join: Mutex<Option<JoinHandle<()>>>,
+    first_thread: Mutex<Option<FirstThread>>,
+}
+
+/// The thread that ends when all others have ended.
+struct FirstThread {
+    join: JoinHandle<()>,
+    /// Disconnected then.
+    end: mpsc::Receiver<Infallible>,
 }
 
 /// Counts the tasks of a runtime. Only tests ask for that; elsewhere it would cost each task memory.
@@ -89,7 +119,7 @@ struct Started {
     first: Worker,
     workers: Vec<Worker>,
     starters: Vec<Addr<Starter>>,
-    threads: Vec<ThreadId>,
+    threads: ThreadIds,
     handle: tokio::runtime::Handle,
     system: Option<System>,
     listener: Box<dyn Listener>,
@@ -112,10 +142,14 @@ impl Workers {
 
     fn start_own(config: &RuntimeConfig) -> Result<(Self, Box<dyn Listener>), StartError> {
         let (tx, rx) = mpsc::channel();
+        let (running, end) = mpsc::channel();
         let config = config.clone();
         let join = thread::Builder::new()
             .name("libprocess".to_owned())
-            .spawn(move || run_system(&config, &tx))
+            .spawn(move || {
+                run_system(&config, &tx);
+                drop(running);
+            })
             .map_err(StartError::Thread)?;
         let started = rx
             .recv()
@@ -127,10 +161,10 @@ impl Workers {
                 return Err(error);
             }
         };
-        Ok(Self::new(started, Some(join)))
+        Ok(Self::new(started, Some(FirstThread { join, end })))
     }
 
-    fn new(started: Started, join: Option<JoinHandle<()>>) -> (Self, Box<dyn Listener>) {
+    fn new(started: Started, first: Option<FirstThread>) -> (Self, Box<dyn Listener>) {
         let workers = Self {
             first: started.first,
             network: (started.workers.len() / 4).max(1),
@@ -142,7 +176,7 @@ impl Workers {
             threads: started.threads,
             handle: started.handle,
             system: started.system,
-            join: Mutex::new(join),
+            first_thread: Mutex::new(first),
         };
         (workers, started.listener)
     }
@@ -211,24 +245,33 @@ impl Workers {
         self.system.is_none()
     }
 
-    /// True on a thread of the runtime.
+    /// True on a thread of the runtime, also on one for blocking work.
     pub(crate) fn is_current(&self) -> bool {
-        self.threads.contains(&thread::current().id())
+        self.threads.have_current()
     }
 
-    /// Ends the threads and waits for them.
+    /// Ends the threads and waits for them, unless something blocks one of them for too long.
     pub(crate) fn stop(&self) {
         self.tell_to_stop();
-        let join = self.join.lock().take();
-        if join.is_some_and(|join| join.join().is_err()) {
-            tracing::error!("A libprocess thread panicked");
+        let Some(FirstThread { join, end }) = self.first_thread.lock().take() else {
+            return;
+        };
+        match end.recv_timeout(THREADS_GRACE) {
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                tracing::error!("Blocking work did not end; the threads are left behind");
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                if join.join().is_err() {
+                    tracing::error!("A libprocess thread panicked");
+                }
+            }
         }
     }
 
     /// Tells the threads to end when they can.
     pub(crate) fn abandon(&self) {
         self.tell_to_stop();
-        self.join.lock().take();
+        self.first_thread.lock().take();
     }
 
     fn tell_to_stop(&self) {
@@ -240,7 +283,9 @@ impl Workers {
 
 /// The body of the first thread.
 fn run_system(config: &RuntimeConfig, started: &mpsc::Sender<Result<Started, StartError>>) {
-    let tokio = match build_tokio() {
+    let threads = ThreadIds::default();
+    threads.enter();
+    let tokio = match build_tokio(&threads) {
         Ok(tokio) => tokio,
         Err(error) => {
             let _ = started.send(Err(StartError::Thread(error)));
@@ -249,7 +294,7 @@ fn run_system(config: &RuntimeConfig, started: &mpsc::Sender<Result<Started, Sta
     };
     let runner = System::with_tokio_rt(|| tokio);
     let mut arbiters = Vec::new();
-    let result = runner.block_on(async { prepare(config, &mut arbiters).await });
+    let result = runner.block_on(async { prepare(config, threads, &mut arbiters).await });
     let failed = result.is_err();
     let _ = started.send(result);
     if failed {
@@ -266,24 +311,27 @@ fn run_system(config: &RuntimeConfig, started: &mpsc::Sender<Result<Started, Sta
 
 async fn prepare(
     config: &RuntimeConfig,
+    threads: ThreadIds,
     arbiters: &mut Vec<Arbiter>,
 ) -> Result<Started, StartError> {
     let listener = bind(config)?;
     let tasks = Tasks::default();
     let first = Worker::own(Arbiter::current(), tasks.clone());
     let mut workers = vec![first.clone()];
-    let mut threads = vec![thread::current().id()];
     let mut starters = vec![Starter.start()];
     for _ in 1..config.workers.max(1) {
-        let arbiter = Arbiter::try_with_tokio_rt(build_tokio).map_err(StartError::Thread)?;
+        let their = threads.clone();
+        let arbiter = Arbiter::try_with_tokio_rt(move || build_tokio(&their));
+        let arbiter = arbiter.map_err(StartError::Thread)?;
         let (tx, rx) = tokio::sync::oneshot::channel();
+        let own = threads.clone();
         arbiter.spawn_fn(move || {
-            let _ = tx.send((thread::current().id(), Starter.start()));
+            own.enter();
+            let _ = tx.send(Starter.start());
         });
-        let (thread, starter) = rx
+        let starter = rx
             .await
             .map_err(|_| StartError::Thread(io::ErrorKind::BrokenPipe.into()))?;
-        threads.push(thread);
         starters.push(starter);
         workers.push(Worker::own(arbiter.handle(), tasks.clone()));
         arbiters.push(arbiter);
@@ -305,13 +353,14 @@ impl Started {
         let _entered = driver.tokio().enter();
         let tasks = Tasks::default();
         let first = Worker::driven(driver.clone(), tasks.clone());
+        let threads = ThreadIds(Arc::new(Mutex::new(HashSet::from([driver.thread()]))));
         Ok(Self {
             tasks,
             listener: bind(config)?,
             workers: vec![first.clone()],
             starters: Vec::new(),
             first,
-            threads: vec![driver.thread()],
+            threads,
             handle: driver.tokio().clone(),
             system: None,
         })
@@ -324,10 +373,14 @@ fn bind(config: &RuntimeConfig) -> Result<Box<dyn Listener>, StartError> {
     bound.map_err(|error| StartError::Bind { address, error })
 }
 
-fn build_tokio() -> io::Result<tokio::runtime::Runtime> {
+/// The hooks are called on the threads for blocking work alone.
+fn build_tokio(threads: &ThreadIds) -> io::Result<tokio::runtime::Runtime> {
+    let (begun, ended) = (threads.clone(), threads.clone());
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(MAX_BLOCKING_THREADS)
         .thread_keep_alive(BLOCKING_THREAD_KEEP_ALIVE)
+        .on_thread_start(move || begun.enter())
+        .on_thread_stop(move || ended.leave())
         .build()
 }
