@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -245,6 +246,86 @@ fn a_panic_ends_one_actor_and_tells_its_linkers() {
     sync(&watcher);
 }
 
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn panicking_destructors_do_not_keep_an_actor_from_its_end() {
+    let runtime = start(loopback());
+    let (watcher, log) = record(&runtime, "watcher");
+    let mut expected = Vec::new();
+    let mut check = |id: &'static str, leave: fn(&Pid<Recorder>)| {
+        let (victim, _) = record(&runtime, id);
+        let target = victim.upid().clone();
+        watcher.dispatch(move |_, ctx| ctx.link(&target));
+        sync(&watcher);
+        leave(&victim);
+        expected.push(format!("exited {id}"));
+        until("the watcher is told", || log.len() == expected.len());
+        assert_eq!(log.lines(), expected);
+        assert!(!runtime.contains(id));
+        assert_eq!(block_on(victim.ask(|_, _| ())), Err(Gone));
+    };
+    check("futures", |pid| {
+        for _ in 0..2 {
+            pid.dispatch(|_, ctx| {
+                let bomb = Bomb;
+                let forever = async move {
+                    let _bomb = bomb;
+                    std::future::pending::<()>().await;
+                };
+                ctx.spawn(forever, |_, _, ()| {});
+            });
+        }
+        pid.terminate_in_turn();
+    });
+    check("queued when a turn panics", |pid| {
+        let bombs = [Bomb, Bomb];
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        pid.dispatch(move |_, _| {
+            gone.recv().unwrap();
+            panic!("on purpose");
+        });
+        for bomb in bombs {
+            pid.dispatch(move |_, _| drop(bomb));
+        }
+        go.send(()).unwrap();
+    });
+    check("discarded by another", |pid| {
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        pid.dispatch(move |_, _| {
+            begun.send(()).unwrap();
+            gone.recv().unwrap();
+        });
+        begins.recv().unwrap();
+        for bomb in [Bomb, Bomb] {
+            pid.dispatch(move |_, _| drop(bomb));
+        }
+        pid.terminate();
+        go.send(()).unwrap();
+    });
+    // Two futures, the turn and two closures.
+    assert_eq!(common::metric(&runtime, "libprocess/actor_panics"), 5.0);
+
+    struct Explosive {
+        _bomb: Bomb,
+    }
+    impl Process for Explosive {}
+    let pid = runtime.spawn("process", Explosive { _bomb: Bomb }).unwrap();
+    pid.terminate();
+    until("the panic is counted", || {
+        common::metric(&runtime, "libprocess/actor_panics") == 6.0
+    });
+    assert!(!runtime.contains("process"));
+}
+
 #[test]
 fn delays_follow_the_virtual_clock() {
     let runtime = start(paused());
@@ -276,6 +357,71 @@ fn delays_follow_the_virtual_clock() {
     block_on(clock.settle());
     assert_eq!(log.lines(), ["one", "two", "four"]);
     assert_eq!(clock.now() - started, Duration::from_secs(4));
+}
+
+#[test]
+fn delays_come_in_the_order_of_their_deadlines() {
+    let runtime = start(paused());
+    let (pid, log) = record(&runtime, "a");
+    pid.dispatch(|_, ctx| {
+        for (after, name) in [(3, "c"), (1, "a"), (2, "b1"), (4, "late"), (2, "b2")] {
+            ctx.delay(Duration::from_secs(after), move |recorder, _| {
+                recorder.log.add(name);
+            });
+        }
+    });
+    sync(&pid);
+    runtime.clock().advance(Duration::from_secs(3));
+    sync(&pid);
+    assert_eq!(log.lines(), ["a", "b1", "b2", "c"]);
+}
+
+#[test]
+fn timers_end_with_their_actor() {
+    let hour = Duration::from_secs(3600);
+    let runtime = start(paused());
+    let (pid, _) = record(&runtime, "a");
+    let kept = Arc::new(());
+    let theirs = kept.clone();
+    pid.dispatch(move |_, ctx| {
+        for _ in 0..1000 {
+            let again = theirs.clone();
+            ctx.delay(hour, |_, _| drop(again));
+        }
+        ctx.every(hour, move |_, _| assert!(Arc::strong_count(&theirs) > 0));
+    });
+    sync(&pid);
+    assert_eq!(Arc::strong_count(&kept), 1002);
+    pid.terminate();
+    block_on(runtime.wait(pid.upid()));
+    assert_eq!(Arc::strong_count(&kept), 1);
+    assert_eq!(runtime.clock().next_deadline(), None);
+
+    let mut sim = Simulation::new(1);
+    let runtime = sim.start().unwrap();
+    let (pid, _) = record(&runtime, "a");
+    pid.dispatch(move |_, ctx| drop(ctx.delay(hour, |_, _| {})));
+    sim.settle();
+    assert!(sim.clock().next_deadline().is_some());
+    sim.crash(runtime.address(), Crash::Process);
+    assert_eq!(sim.clock().next_deadline(), None);
+}
+
+#[test]
+fn timers_that_have_fired_are_forgotten_but_get_their_turns() {
+    let runtime = start(paused());
+    let (pid, log) = record(&runtime, "a");
+    let clock = runtime.clock().clone();
+    // All of them fire, and wait for their turns, while more are made.
+    pid.dispatch(move |_, ctx| {
+        for _ in 0..100 {
+            ctx.delay(Duration::from_secs(1), |recorder, _| {
+                recorder.log.add("turn");
+            });
+            clock.advance(Duration::from_secs(1));
+        }
+    });
+    until("all have had their turn", || log.len() == 100);
 }
 
 #[test]
@@ -581,6 +727,11 @@ fn an_unmanaged_process_comes_back_unless_it_panicked() {
         let recorder = Recorder { log: log.clone() };
         runtime.spawn_unmanaged(id, recorder).unwrap()
     };
+    // One that is managed goes with its actor.
+    let (pid, kept) = record(&runtime, "managed");
+    pid.terminate();
+    until("the process is dropped", || kept.handles() == 1);
+
     let (pid, ended) = unmanaged("a");
     pid.dispatch(|recorder, _| recorder.log.add("served"));
     pid.dispatch(|_, ctx| ctx.pid().terminate_in_turn());
@@ -590,5 +741,15 @@ fn an_unmanaged_process_comes_back_unless_it_panicked() {
 
     let (pid, ended) = unmanaged("b");
     pid.dispatch(|_, _| panic!("on purpose"));
+    assert!(block_on(ended).is_none());
+
+    struct Unwilling;
+    impl Process for Unwilling {
+        fn finalize(&mut self, _: &mut Context<Self>) {
+            panic!("on purpose");
+        }
+    }
+    let (pid, ended) = runtime.spawn_unmanaged("c", Unwilling).unwrap();
+    pid.terminate();
     assert!(block_on(ended).is_none());
 }

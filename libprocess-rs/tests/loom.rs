@@ -147,7 +147,7 @@ fn closing_comes_last_and_what_comes_later_is_given_back() {
             let theirs = queue.clone();
             let producer = thread::spawn(move || push(&theirs, &[1, 2]));
             let theirs = queue.clone();
-            let closer = thread::spawn(move || theirs.close(END, discard));
+            let closer = thread::spawn(move || drop(theirs.close(END, discard)));
             let mut taken = Vec::new();
             consume(&queue, |item| {
                 taken.push(item);
@@ -160,8 +160,10 @@ fn closing_comes_last_and_what_comes_later_is_given_back() {
             taken.extend(refused);
             assert!(taken.is_sorted(), "{taken:?}");
             assert!(discard || taken == [1, 2], "{taken:?}");
-            queue.shut();
+            assert_eq!(queue.shut().count(), 0);
             assert!(queue.push(3, 1).is_err());
+            assert_eq!(queue.close(END, true).count(), 0);
+            assert_eq!(queue.refill(), 0);
         });
     };
     check(false);
@@ -200,7 +202,7 @@ fn nothing_is_left_in_a_queue_that_was_shut() {
         let theirs = queue.clone();
         let producer = thread::spawn(move || push(&theirs, &[1, 2]));
         let taken = queue.pop();
-        queue.shut();
+        drop(queue.shut());
         let refused = producer.join().unwrap();
         assert!([&[][..], &[2], &[1, 2]].contains(&&*refused), "{refused:?}");
         assert_eq!(taken, None);

@@ -22,6 +22,7 @@ use tokio::task::JoinError;
 use super::mailbox::report_discarded;
 use super::{AnyMailbox, Delayed, Envelope, Event, HttpEvent, Mailbox, Pid, Process};
 use crate::http::{Reply, ReplyKind, Request, Response, RouteOptions, RouteTable};
+use crate::panics::{Panic, drop_each};
 use crate::runtime::Inner;
 use crate::{Instant, MessageName, Runtime, Timer, Upid};
 
@@ -34,13 +35,76 @@ type ActorTask<P> = Pin<Box<dyn Future<Output = Option<Continuation<P>>>>>;
 ///
 /// It stays on the thread of the actor, so futures and handlers given to it need not be `Send`.
 pub struct Context<P: Process> {
-    pid: Pid<P>,
+    pid: Own<P>,
     runtime: Runtime,
     routes: Arc<RouteTable>,
     messages: HashMap<MessageName, MessageHandler<P>, RandomState>,
     names: OnceCell<Box<Names<P>>>,
     /// Made when first needed, as the names: many actors do without.
-    tasks: OnceCell<Box<FuturesUnordered<ActorTask<P>>>>,
+    pending: OnceCell<Box<Pending<P>>>,
+}
+
+/// What an actor has begun and what ends with it.
+struct Pending<P: Process> {
+    tasks: FuturesUnordered<ActorTask<P>>,
+    timers: RefCell<Timers>,
+}
+
+impl<P: Process> Default for Pending<P> {
+    fn default() -> Self {
+        Self {
+            tasks: FuturesUnordered::new(),
+            timers: RefCell::default(),
+        }
+    }
+}
+
+/// The timers of an actor, with some that have fired. They are removed from the clock when this is dropped.
+#[derive(Default)]
+struct Timers {
+    all: Vec<OwnTimer>,
+    /// With this many it is time to forget those that have fired.
+    enough: usize,
+}
+
+struct OwnTimer(Timer);
+
+impl Drop for OwnTimer {
+    fn drop(&mut self) {
+        // One that has fired already may still get its turn.
+        self.0.remove();
+    }
+}
+
+/// Fewer timers than this are not looked through.
+const FEW_TIMERS: usize = 16;
+
+impl Timers {
+    fn add(&mut self, timer: Timer) {
+        if self.all.len() >= self.enough {
+            self.all.retain(|timer| timer.0.is_pending());
+            self.enough = (2 * self.all.len()).max(FEW_TIMERS);
+        }
+        self.all.push(OwnTimer(timer));
+    }
+}
+
+/// The handle that an actor has of itself. When it is dropped nobody serves the mailbox any more: the actor has ended, or it never
+/// began, or its thread has gone in the middle of it.
+pub(crate) struct Own<P: Process>(Pid<P>);
+
+impl<P: Process> Own<P> {
+    pub(crate) fn new(pid: Pid<P>) -> Self {
+        Self(pid)
+    }
+}
+
+impl<P: Process> Drop for Own<P> {
+    fn drop(&mut self) {
+        let mailbox = self.0.mailbox();
+        drop_each(mailbox.shut(), report_discarded);
+        mailbox.set_ended();
+    }
 }
 
 /// What an actor knows by name, besides its handlers of messages.
@@ -65,19 +129,19 @@ impl<P: Process> Default for Names<P> {
 }
 
 impl<P: Process> Context<P> {
-    pub(crate) fn new(pid: Pid<P>, runtime: Runtime, routes: Arc<RouteTable>) -> Self {
+    pub(crate) fn new(pid: Own<P>, runtime: Runtime, routes: Arc<RouteTable>) -> Self {
         Self {
             pid,
             runtime,
             routes,
             messages: HashMap::default(),
             names: OnceCell::new(),
-            tasks: OnceCell::new(),
+            pending: OnceCell::new(),
         }
     }
 
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox<P>> {
-        self.pid.mailbox()
+        self.pid.0.mailbox()
     }
 
     pub(crate) fn routes(&self) -> &RouteTable {
@@ -86,12 +150,12 @@ impl<P: Process> Context<P> {
 
     /// The handle of this actor.
     pub fn pid(&self) -> Pid<P> {
-        self.pid.clone()
+        self.pid.0.clone()
     }
 
     /// The address of this actor.
     pub fn upid(&self) -> &Upid {
-        self.pid.upid()
+        self.pid.0.upid()
     }
 
     /// The runtime that hosts this actor.
@@ -221,13 +285,14 @@ impl<P: Process> Context<P> {
         };
         let mailbox = Arc::downgrade(self.mailbox());
         let fire = move || {
-            let Some(mailbox) = mailbox.upgrade() else {
-                return;
-            };
-            // An actor that has ended has lost its timers.
-            let _ = mailbox.push(Event::Dispatch(Box::new(delayed)));
+            if let Some(mailbox) = mailbox.upgrade() {
+                // An actor that has ended has lost its timers.
+                let _ = mailbox.push(Event::Dispatch(Box::new(delayed)));
+            }
         };
-        self.runtime.clock().delay_with(after, cancelled, fire)
+        let timer = self.runtime.clock().delay_with(after, cancelled, fire);
+        self.pending().timers.borrow_mut().add(timer.clone());
+        timer
     }
 
     /// Runs `future` on the thread of this actor, between its turns, then `then` with its output as a turn. Both are dropped
@@ -293,22 +358,26 @@ impl<P: Process> Context<P> {
 
     /// Ends this actor after the current turn: queued events are discarded, then it is finalized.
     pub fn terminate(&self) {
-        self.pid.terminate();
+        self.pid.0.terminate();
+    }
+
+    fn pending(&self) -> &Pending<P> {
+        self.pending.get_or_init(Box::default)
     }
 
     fn tasks(&self) -> &FuturesUnordered<ActorTask<P>> {
-        self.tasks.get_or_init(Box::default)
+        &self.pending().tasks
     }
 
     pub(crate) fn poll_futures(
         &mut self,
         task: &mut TaskContext<'_>,
     ) -> Poll<Option<Continuation<P>>> {
-        let Some(tasks) = self.tasks.get_mut() else {
+        let Some(pending) = self.pending.get_mut() else {
             return Poll::Ready(None);
         };
         loop {
-            match tasks.poll_next_unpin(task) {
+            match pending.tasks.poll_next_unpin(task) {
                 Poll::Ready(Some(Some(continuation))) => return Poll::Ready(Some(continuation)),
                 Poll::Ready(Some(None)) => {}
                 Poll::Ready(None) => return Poll::Ready(None),
@@ -364,11 +433,21 @@ impl<P: Process> Context<P> {
         }
     }
 
+    /// Notes a panic that ends the actor, or comes at its end.
+    pub(crate) fn report(&self, panic: &Panic) {
+        tracing::error!("Actor {} panicked and is terminated: {panic}", self.upid());
+        self.runtime.inner().counters.panics.inc();
+    }
+
     /// Removes the actor from the runtime once its last turn is over.
     pub(crate) fn end(&mut self) {
-        self.tasks = OnceCell::new();
+        if let Some(pending) = self.pending.take() {
+            let Pending { tasks, timers } = *pending;
+            drop_each(tasks, |panic| self.report(panic));
+            drop_each(timers.into_inner().all, |panic| self.report(panic));
+        }
         self.routes.set_ready();
-        self.mailbox().shut();
+        drop_each(self.mailbox().shut(), |panic| self.report(panic));
         let turns = self.mailbox().turns();
         self.runtime.inner().remove(self.upid(), turns);
         self.mailbox().set_ended();

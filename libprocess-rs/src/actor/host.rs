@@ -1,6 +1,5 @@
 //! Hosts a process on an arbiter and runs its turns.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
@@ -10,6 +9,7 @@ use tokio::sync::oneshot;
 use super::{Context, Event, Mailbox, Process};
 use crate::Upid;
 use crate::http::abandoning;
+use crate::panics::{catch, drop_each};
 
 /// After this many events the actor lets others on its thread have a turn.
 const EVENTS_PER_POLL: u64 = 256;
@@ -45,19 +45,20 @@ pub(crate) fn start<P: Process>(process: P, ctx: Context<P>) {
     let mut host = Host::new(process, ctx);
     runtime.inner().workers.spawn_here(async move {
         (&mut host).await;
-        abandoning(|| drop(host));
+        host.drop_process();
     });
 }
 
 /// Starts `process` on the current arbiter and gives it `back` when it has ended, unless by a panic.
 pub(crate) fn start_unmanaged<P: Process>(process: P, ctx: Context<P>, back: oneshot::Sender<P>) {
     let runtime = ctx.runtime().clone();
-    let workers = &runtime.inner().workers;
-    workers.spawn_here(async move {
-        let mut host = Host::new(process, ctx);
+    let mut host = Host::new(process, ctx);
+    runtime.inner().workers.spawn_here(async move {
         if (&mut host).await == Next::Terminate {
             // Its owner may have lost interest.
             let _ = back.send(host.process);
+        } else {
+            host.drop_process();
         }
     });
 }
@@ -81,7 +82,7 @@ impl<P: Process> Future for Host<P> {
         let host = &mut *self;
         let mailbox = host.ctx.mailbox().clone();
         mailbox.awake();
-        let next = catch(host, |host| {
+        let next = host.contain(|host| {
             if host.turns == 0 {
                 host.turns = 1;
                 host.process.initialize(&mut host.ctx);
@@ -90,21 +91,9 @@ impl<P: Process> Future for Host<P> {
             host.run(&mailbox, task)
         });
         mailbox.set_turns(host.turns);
-        if next == Next::Continue {
-            return Poll::Pending;
-        }
-        host.end(&next);
-        Poll::Ready(next)
-    }
-}
-
-/// Runs turns of an actor; a panic is reported and ends it.
-fn catch<P: Process>(host: &mut Host<P>, turns: impl FnOnce(&mut Host<P>) -> Next) -> Next {
-    match catch_unwind(AssertUnwindSafe(|| turns(host))) {
-        Ok(next) => next,
-        Err(panic) => {
-            host.report(&*panic);
-            Next::Panicked
+        match next {
+            Next::Continue => Poll::Pending,
+            end => Poll::Ready(host.end(end)),
         }
     }
 }
@@ -156,24 +145,28 @@ impl<P: Process> Host<P> {
         }
     }
 
-    fn report(&self, panic: &(dyn std::any::Any + Send)) {
-        let text = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no message");
-        let upid = self.ctx.upid();
-        tracing::error!("Actor {upid} panicked and is terminated: {text}");
-        self.ctx.runtime().inner().counters.panics.inc();
+    /// Runs turns; a panic is reported and ends the actor.
+    fn contain(&mut self, turns: impl FnOnce(&mut Self) -> Next) -> Next {
+        catch(|| turns(self)).unwrap_or_else(|panic| {
+            self.ctx.report(&panic);
+            Next::Panicked
+        })
     }
 
-    fn end(&mut self, why: &Next) {
-        if *why == Next::Terminate {
-            catch(self, |host| {
+    fn end(&mut self, why: Next) -> Next {
+        let end = match why {
+            Next::Terminate => self.contain(|host| {
                 host.process.finalize(&mut host.ctx);
                 Next::Terminate
-            });
-        }
+            }),
+            why => why,
+        };
         abandoning(|| self.ctx.end());
+        end
+    }
+
+    fn drop_process(self) {
+        let Self { process, ctx, .. } = self;
+        abandoning(|| drop_each([process], |panic| ctx.report(panic)));
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use super::queue::{Closed, Queue, Size};
 use super::{Process, Turn};
 use crate::http::{Request, Response, Route};
+use crate::panics::{Panic, drop_each};
 use crate::{MessageName, Upid};
 
 /// What an actor can be asked to do.
@@ -150,10 +151,12 @@ impl<P: Process> Mailbox<P> {
         self.progress().turns.store(turns, Ordering::Release);
     }
 
-    /// Discards everything and refuses what may still come.
-    pub(crate) fn shut(&self) {
-        self.events.shut();
+    /// Refuses what may still come and returns what is queued: the actor has gone.
+    #[must_use = "what is discarded may panic when it is dropped"]
+    pub(crate) fn shut(&self) -> impl Iterator<Item = Event<P>> + use<P> {
+        let discarded = self.events.shut();
         self.progress().changed.notify_waiters();
+        discarded
     }
 
     pub(crate) fn set_ended(&self) {
@@ -211,8 +214,9 @@ impl<P: Process> AnyMailbox for Mailbox<P> {
     }
 
     fn terminate(&self, inject: bool) {
-        self.events.close(Event::Terminate, inject);
+        let discarded = self.events.close(Event::Terminate, inject);
         self.progress().changed.notify_waiters();
+        drop_each(discarded, report_discarded);
     }
 
     fn peek(&self, limit: usize) -> (Vec<Glimpse>, usize) {
@@ -241,6 +245,11 @@ impl<P: Process> AnyMailbox for Mailbox<P> {
     fn changed(&self) -> &Notify {
         &self.progress().changed
     }
+}
+
+/// For want of the actor whose panic it would be.
+pub(crate) fn report_discarded(panic: &Panic) {
+    tracing::error!("An event panicked as it was discarded: {panic}");
 }
 
 /// Waits until `done` holds for the mailbox.

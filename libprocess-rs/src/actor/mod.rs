@@ -15,6 +15,7 @@ pub use mailbox::QueuedEvents;
 pub use periodic::Periodic;
 pub use pid::{AskError, Gone, Pid};
 
+pub(crate) use context::Own;
 pub(crate) use host::{start, start_unmanaged};
 pub(crate) use mailbox::{
     AnyMailbox, Envelope, Event, GLIMPSE_BYTES, Glimpse, HttpEvent, Mailbox, wait_for,
@@ -26,7 +27,7 @@ use crate::Upid;
 
 /// The state of an actor and its reactions. All methods run in turns of the actor: one at a time, on one thread.
 ///
-/// Handlers of messages, routes and dispatched closures may panic; that ends this actor alone, as if it had terminated.
+/// Handlers of messages, routes and dispatched closures may panic; that ends this actor alone, without its last turn.
 ///
 /// Upstream: `process::Process` in `3rdparty/libprocess/include/process/process.hpp`.
 pub trait Process: Sized + Send + 'static {

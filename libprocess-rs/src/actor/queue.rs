@@ -25,7 +25,17 @@ struct Back<T> {
     weight: usize,
     /// The consumer while it sleeps. Who takes it out has to wake it.
     sleeper: Option<Waker>,
-    open: bool,
+    state: State,
+}
+
+/// What still becomes of items.
+#[derive(PartialEq, Eq)]
+enum State {
+    Open,
+    /// No more are taken; the last one is in the queue.
+    Closed,
+    /// There is no consumer any more.
+    Shut,
 }
 
 /// The queue was closed; here is the item again.
@@ -52,7 +62,7 @@ impl<T, B> Queue<T, B> {
                 items: VecDeque::new(),
                 weight: 0,
                 sleeper: None,
-                open: true,
+                state: State::Open,
             }),
         }
     }
@@ -61,7 +71,7 @@ impl<T, B> Queue<T, B> {
     pub(crate) fn push(&self, item: T, weight: usize) -> Result<(), Closed<T>> {
         let sleeper = {
             let mut back = self.back.lock();
-            if !back.open {
+            if back.state != State::Open {
                 return Err(Closed(item));
             }
             back.items.push_back(item);
@@ -130,37 +140,42 @@ impl<T, B> Queue<T, B> {
         self.back.lock().size()
     }
 
-    /// Refuses further items and puts `last` behind what is queued, or, with `discard`, in its place. Closing again without
-    /// `discard` changes nothing.
-    pub(crate) fn close(&self, last: T, discard: bool) {
+    /// Refuses further items and puts `last` behind what is queued, or, with `discard`, in its place. Returns what is discarded.
+    /// Closing again without `discard` changes nothing, nor does closing what is [shut](Self::shut).
+    #[must_use = "what is discarded may panic when it is dropped"]
+    pub(crate) fn close(&self, last: T, discard: bool) -> impl Iterator<Item = T> + use<T, B> {
         let (discarded, sleeper) = {
             let mut front = self.front.lock();
             let mut back = self.back.lock();
-            if !back.open && !discard {
-                return;
+            let closes = match back.state {
+                State::Open => true,
+                State::Closed => discard,
+                State::Shut => false,
+            };
+            let mut discarded = Items::default();
+            if closes {
+                back.state = State::Closed;
+                if discard {
+                    discarded = take(&mut front, &mut back);
+                }
+                back.items.push_back(last);
             }
-            back.open = false;
-            let discarded = discard.then(|| take(&mut front, &mut back));
-            back.items.push_back(last);
             (discarded, back.sleeper.take())
         };
         if let Some(sleeper) = sleeper {
             sleeper.wake();
         }
-        // What is dropped may use this queue.
-        drop(discarded);
+        in_order(discarded)
     }
 
-    /// Refuses further items and discards what is queued.
-    pub(crate) fn shut(&self) {
-        let discarded = {
-            let mut front = self.front.lock();
-            let mut back = self.back.lock();
-            back.open = false;
-            back.sleeper = None;
-            take(&mut front, &mut back)
-        };
-        drop(discarded);
+    /// Refuses further items and returns what is queued: the consumer has gone.
+    #[must_use = "what is discarded may panic when it is dropped"]
+    pub(crate) fn shut(&self) -> impl Iterator<Item = T> + use<T, B> {
+        let mut front = self.front.lock();
+        let mut back = self.back.lock();
+        back.state = State::Shut;
+        back.sleeper = None;
+        in_order(take(&mut front, &mut back))
     }
 
     /// Visits all items in the order in which they will be taken.
@@ -187,8 +202,14 @@ impl<T> Back<T> {
     }
 }
 
-/// All items. They are to be dropped without the locks.
-fn take<T>(front: &mut VecDeque<T>, back: &mut Back<T>) -> (VecDeque<T>, VecDeque<T>) {
+/// The items of both ends. They are to be dropped without the locks, for that may use the queue.
+type Items<T> = (VecDeque<T>, VecDeque<T>);
+
+fn take<T>(front: &mut VecDeque<T>, back: &mut Back<T>) -> Items<T> {
     back.weight = 0;
     (std::mem::take(front), std::mem::take(&mut back.items))
+}
+
+fn in_order<T>((front, back): Items<T>) -> impl Iterator<Item = T> {
+    front.into_iter().chain(back)
 }

@@ -224,9 +224,19 @@ impl Timer {
     /// Returns true if the time was not up.
     pub fn cancel(&self) -> bool {
         self.cancelled.store(true, Ordering::Release);
-        self.core
-            .upgrade()
-            .is_some_and(|core| core.remove(self.key))
+        self.remove()
+    }
+
+    /// Takes the timer from the clock. True if the time was not up.
+    pub(crate) fn remove(&self) -> bool {
+        let core = self.core.upgrade();
+        core.is_some_and(|core| core.remove(self.key))
+    }
+
+    /// True until the time is up or the timer is cancelled.
+    pub(crate) fn is_pending(&self) -> bool {
+        let core = self.core.upgrade();
+        core.is_some_and(|core| core.contains(self.key))
     }
 
     /// When the timer is due.

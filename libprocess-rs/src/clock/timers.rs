@@ -188,6 +188,10 @@ impl Core {
         key
     }
 
+    pub(super) fn contains(&self, key: Key) -> bool {
+        self.state.lock().timers.contains_key(&key)
+    }
+
     pub(super) fn remove(&self, key: Key) -> bool {
         let removed = self.state.lock().timers.remove(&key);
         // The callback is dropped outside the lock: what it owns may use this clock while it is dropped.

@@ -179,8 +179,10 @@ impl Worker {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
+    use futures::FutureExt;
+
     use super::*;
-    use crate::{Context, Process, Runtime, RuntimeConfig};
+    use crate::{Context, Gone, Pid, Process, Runtime, RuntimeConfig};
 
     struct Counter(Arc<AtomicUsize>);
 
@@ -240,12 +242,41 @@ mod tests {
         let mut driver = Driver::new(tokio.handle().clone());
         let count = Arc::new(AtomicUsize::new(0));
         let runtime = start(&driver);
-        runtime.spawn("a", Counter(count.clone())).unwrap();
+        let begun = runtime.spawn("a", Counter(count.clone())).unwrap();
         driver.run();
+        let unborn = runtime
+            .spawn("b", Counter(Arc::new(AtomicUsize::new(0))))
+            .unwrap();
+        let actors = [begun, unborn];
+        let ask = |actor: &Pid<Counter>| actor.ask(|_, _| ()).boxed();
+        let mut asks = Vec::new();
+        for actor in &actors {
+            let own = actor.upid().clone();
+            runtime.send(
+                &own,
+                &own,
+                "kept by the actor that it is sent to",
+                "".into(),
+            );
+            asks.push(ask(actor));
+        }
+        let mut waits = actors
+            .each_ref()
+            .map(|actor| Box::pin(runtime.wait(actor.upid())));
+        for wait in &mut waits {
+            assert_eq!(wait.as_mut().now_or_never(), None);
+        }
         drop(driver);
         assert_eq!(Arc::strong_count(&count), 1);
         assert_eq!(count.load(Ordering::Relaxed), 1);
-        assert!(runtime.spawn("b", Counter(count.clone())).is_err());
+        asks.extend(actors.iter().map(ask));
+        for ask in asks {
+            assert_eq!(ask.now_or_never(), Some(Err(Gone)));
+        }
+        for wait in waits {
+            assert_eq!(wait.now_or_never(), Some(true));
+        }
+        assert!(runtime.spawn("c", Counter(count.clone())).is_err());
         runtime.shutdown();
     }
 }

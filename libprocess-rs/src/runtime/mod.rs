@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::actor::{self, Actor, AddError, Context, Mailbox, Pid, Process};
+use crate::actor::{self, Actor, AddError, Context, Mailbox, Own, Pid, Process};
 use crate::builtin;
 use crate::http::RouteTable;
 use crate::network::{BoxFuture, Tls, TlsError, serve_port};
@@ -220,7 +220,7 @@ impl Runtime {
             AddError::Closed => SpawnError::ShuttingDown(id.clone()),
         })?;
         let pid = Pid::new(upid, mailbox);
-        let (runtime, own) = (self.clone(), pid.clone());
+        let (runtime, own) = (self.clone(), Own::new(pid.clone()));
         let started = self.inner.workers.start_actor(worker, move || {
             start(Context::new(own, runtime, routes));
         });

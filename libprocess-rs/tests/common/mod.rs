@@ -75,6 +75,11 @@ impl Log {
         self.0.lock().clone()
     }
 
+    /// How many hold it.
+    pub fn handles(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     pub fn len(&self) -> usize {
         self.0.lock().len()
     }
