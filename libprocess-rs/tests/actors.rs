@@ -720,6 +720,42 @@ fn periodic_turns_keep_their_times_until_they_are_cancelled() {
 }
 
 #[test]
+fn a_series_goes_on_when_a_turn_is_dropped() {
+    let config = paused();
+    let clock = config.clock.clone();
+    let runtime = start(config);
+    let (pid, log) = record(&runtime, "recorder");
+    let second = Duration::from_secs(1);
+    pid.dispatch(move |_, ctx| {
+        ctx.every(second, |recorder, _| recorder.log.add("turn"));
+    });
+    block_on(clock.settle());
+    let beat = || {
+        clock.advance(second);
+        block_on(clock.settle());
+        log.len()
+    };
+    let events = Events::of(&runtime);
+    assert_eq!(beat(), 1);
+    let dropped = events.drop_next(any());
+    assert_eq!(beat(), 1);
+    assert!(dropped.get().is_some());
+    assert_eq!(beat(), 2);
+    let all = events.drop_all(any());
+    assert_eq!((beat(), beat(), all.count()), (2, 2, 2));
+    drop(all);
+    let held = events.hold(any());
+    assert_eq!(beat(), 2);
+    assert!(held.discard(0));
+    drop(held);
+    block_on(clock.settle());
+    assert_eq!(beat(), 3);
+    pid.terminate();
+    block_on(runtime.wait(pid.upid()));
+    assert_eq!(clock.next_deadline(), None);
+}
+
+#[test]
 fn an_unmanaged_process_comes_back_unless_it_panicked() {
     let runtime = start(loopback());
     let log = Log::default();

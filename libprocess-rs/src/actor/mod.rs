@@ -21,6 +21,8 @@ pub(crate) use mailbox::{
     AnyMailbox, Envelope, Event, GLIMPSE_BYTES, Glimpse, HttpEvent, Mailbox, wait_for,
 };
 pub(crate) use registry::{Actor, AddError, Ids, Registry};
+#[cfg(feature = "testing")]
+pub(crate) use turn::UNSEEN;
 pub(crate) use turn::{Ask, Delayed, Named, Turn};
 
 use crate::Upid;

@@ -1,11 +1,13 @@
 //! Turns that come again and again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Context, Process};
+#[cfg(feature = "testing")]
+use super::turn::UNSEEN;
+use super::{Context, Event, Mailbox, Process, Turn};
 use crate::{Instant, Timer};
 
 /// The shortest period: one of zero would leave no time for anything else.
@@ -21,15 +23,23 @@ pub struct Periodic {
 impl Periodic {
     /// The turn does not come again, even if its time is already up.
     pub fn cancel(&self) {
-        if let Some(timer) = self.next.lock().take() {
+        let next = self.next.lock().take();
+        // Not under the lock: the turn looks at it when it is dropped.
+        if let Some(timer) = next {
             timer.cancel();
         }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.next.lock().is_none()
     }
 }
 
 impl<P: Process> Context<P> {
     /// Runs `turn` as a turn of this actor each time `period` has passed, for the first time after one period. The times do
     /// not drift; those that the actor was too busy for are left out. A period below one millisecond counts as one.
+    ///
+    /// A turn that a test drops does not end the series.
     pub fn every(
         &self,
         period: Duration,
@@ -39,27 +49,81 @@ impl<P: Process> Context<P> {
         let periodic = Periodic {
             next: Arc::new(Mutex::new(None)),
         };
-        let due = self.now() + period;
-        let first = self.repeat(due, period, periodic.clone(), turn);
+        let first = self.repeat(Series {
+            due: self.now() + period,
+            period,
+            periodic: periodic.clone(),
+            turn,
+        });
         *periodic.next.lock() = Some(first);
         periodic
     }
 
-    fn repeat(
-        &self,
-        due: Instant,
-        period: Duration,
-        periodic: Periodic,
-        mut turn: impl FnMut(&mut P, &mut Context<P>) + Send + 'static,
-    ) -> Timer {
-        self.delay(due.duration_since(self.now()), move |process, ctx| {
-            turn(process, ctx);
-            let mut next = periodic.next.lock();
-            if next.is_some() {
-                let due = following(due, period, ctx.now());
-                *next = Some(ctx.repeat(due, period, periodic.clone(), turn));
+    fn repeat<F: FnMut(&mut P, &mut Self) + Send + 'static>(&self, series: Series<F>) -> Timer {
+        let after = series.due.duration_since(self.now());
+        let mut beat = Beat {
+            series: Some(series),
+            mailbox: Arc::downgrade(self.mailbox()),
+        };
+        self.delay(after, move |process, ctx| {
+            if let Some(mut series) = beat.series.take() {
+                (series.turn)(process, ctx);
+                series.go_on(ctx);
             }
         })
+    }
+}
+
+/// A turn that comes again.
+struct Series<F> {
+    due: Instant,
+    period: Duration,
+    periodic: Periodic,
+    turn: F,
+}
+
+impl<F> Series<F> {
+    fn go_on<P: Process>(mut self, ctx: &Context<P>)
+    where
+        F: FnMut(&mut P, &mut Context<P>) + Send + 'static,
+    {
+        let periodic = self.periodic.clone();
+        let mut next = periodic.next.lock();
+        if next.is_some() {
+            self.due = following(self.due, self.period, ctx.now());
+            *next = Some(ctx.repeat(self));
+        }
+    }
+}
+
+/// One turn of a series. When it is dropped without being run, as by a filter of a test, the series goes on all the same.
+struct Beat<P: Process, F: FnMut(&mut P, &mut Context<P>) + Send + 'static> {
+    series: Option<Series<F>>,
+    mailbox: Weak<Mailbox<P>>,
+}
+
+impl<P: Process, F: FnMut(&mut P, &mut Context<P>) + Send + 'static> Drop for Beat<P, F> {
+    fn drop(&mut self) {
+        let series = self.series.take();
+        let series = series.filter(|series| !series.periodic.is_cancelled());
+        if let (Some(series), Some(mailbox)) = (series, self.mailbox.upgrade()) {
+            // An actor that has ended refuses it.
+            let _ = mailbox.push(Event::Dispatch(Box::new(GoOn(series))));
+        }
+    }
+}
+
+/// Goes on with a series from where its turn was dropped.
+struct GoOn<F>(Series<F>);
+
+impl<P: Process, F: FnMut(&mut P, &mut Context<P>) + Send + 'static> Turn<P> for GoOn<F> {
+    fn run(self: Box<Self>, _: &mut P, ctx: &mut Context<P>) {
+        self.0.go_on(ctx);
+    }
+
+    #[cfg(feature = "testing")]
+    fn name(&self) -> &'static str {
+        UNSEEN
     }
 }
 

@@ -7,6 +7,10 @@ use tokio::sync::oneshot;
 
 use super::{Context, Process};
 
+/// The name of turns that are not shown to filters.
+#[cfg(feature = "testing")]
+pub(crate) const UNSEEN: &str = "libprocess::unseen";
+
 /// What a dispatch runs.
 pub(crate) trait Turn<P: Process>: Send {
     fn run(self: Box<Self>, process: &mut P, ctx: &mut Context<P>);

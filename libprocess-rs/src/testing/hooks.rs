@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::actor::{self, Context, Envelope, Process, Turn};
+use crate::actor::{self, Context, Envelope, Process, Turn, UNSEEN};
 use crate::{Headers, Instant, MessageName, Upid};
 
 /// An event that an actor is about to serve.
@@ -133,8 +133,6 @@ struct Released<P: Process> {
     shown: Event,
 }
 
-const RELEASED: &str = "libprocess::testing::released";
-
 impl<P: Process> Turn<P> for Released<P> {
     fn run(self: Box<Self>, process: &mut P, ctx: &mut Context<P>) {
         let Self { event, mut shown } = *self;
@@ -150,7 +148,7 @@ impl<P: Process> Turn<P> for Released<P> {
     }
 
     fn name(&self) -> &'static str {
-        RELEASED
+        UNSEEN
     }
 }
 
@@ -205,7 +203,7 @@ impl What {
                 name: name.clone(),
                 body: body.clone(),
             },
-            actor::Event::Dispatch(turn) if turn.name() == RELEASED => return None,
+            actor::Event::Dispatch(turn) if turn.name() == UNSEEN => return None,
             actor::Event::Dispatch(turn) => Self::Dispatch { name: turn.name() },
             actor::Event::Http(event) => {
                 let request = &event.request;
