@@ -142,9 +142,12 @@ fn an_actor_can_be_placed_on_the_thread_of_another() {
         let near = spawn(Placement::Near(first.upid().clone()));
         assert_eq!(thread(&near), thread(&first));
     }
-    // One of four threads is for the network; the others take turns.
+    // One of four threads is for the network; the others take turns. An actor elsewhere may have the same id.
     let others = [spawn(Placement::Next), spawn(Placement::Next)];
     let again = spawn(Placement::Next);
+    let elsewhere = Upid::new(first.upid().id(), ([10, 9, 9, 9], 5050));
+    let third = spawn(Placement::Near(elsewhere));
+    assert_eq!(thread(&third), thread(&others[0]));
     let missing = Upid::new("missing", runtime.address());
     let threads: std::collections::HashSet<_> = others.iter().chain([&first]).map(thread).collect();
     assert_eq!(threads.len(), 3);

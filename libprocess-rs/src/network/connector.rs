@@ -7,20 +7,30 @@ use std::time::Duration;
 
 use super::tls::{HandshakeError, Tls};
 use super::{ByteStream, Transport};
-use crate::Clock;
 use crate::runtime::Counters;
+use crate::{Clock, RuntimeConfig};
 
 /// Opens connections, with TLS if that is on.
 pub(crate) struct Connector {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) tls: Option<Arc<Tls>>,
     /// How long a TLS handshake may take.
-    pub(crate) handshake_timeout: Duration,
-    pub(crate) clock: Clock,
-    pub(crate) counters: Arc<Counters>,
+    handshake_timeout: Duration,
+    clock: Clock,
+    counters: Arc<Counters>,
 }
 
 impl Connector {
+    pub(crate) fn new(config: &RuntimeConfig, tls: Option<Tls>, counters: Arc<Counters>) -> Self {
+        Self {
+            transport: config.transport.clone(),
+            tls: tls.map(Arc::new),
+            handshake_timeout: config.header_timeout,
+            clock: config.clock.clone(),
+            counters,
+        }
+    }
+
     /// A new connection to `to`, whose certificate may be for the name `host`.
     pub(super) async fn connect(
         &self,

@@ -42,6 +42,8 @@ pub(crate) struct Counters {
     pub(crate) oversized: Counter,
     pub(crate) timed_out: Counter,
     pub(crate) refused: Counter,
+    #[allow(dead_code, reason = "counted where connections wait")]
+    pub(crate) held_back: Counter,
     pub(crate) panics: Counter,
     pub(crate) tls_failed: Counter,
     pub(crate) tls_missing: Counter,
@@ -60,6 +62,7 @@ impl Counters {
             oversized: counter("requests_oversized"),
             timed_out: counter("requests_timed_out"),
             refused: counter("connections_refused"),
+            held_back: counter("senders_held_back"),
             panics: counter("actor_panics"),
             tls_failed: counter("tls_handshakes_failed"),
             tls_missing: counter("tls_connections_plain_refused"),
@@ -116,13 +119,7 @@ impl Inner {
     ) -> Self {
         let metrics = Metrics::new(config.clock.clone());
         let counters = Arc::new(Counters::new(&metrics));
-        let connector = Connector {
-            transport: config.transport,
-            tls: tls.map(Arc::new),
-            handshake_timeout: config.header_timeout,
-            clock: config.clock.clone(),
-            counters: counters.clone(),
-        };
+        let connector = Connector::new(&config, tls, counters.clone());
         Self {
             address: addresses.advertised,
             bound_address: addresses.bound,
@@ -182,9 +179,10 @@ impl Inner {
     /// The index of the worker for a new actor.
     pub(crate) fn place(&self, placement: &Placement) -> usize {
         let near = match placement {
-            Placement::Near(upid) => self.registry.get(upid.id()).map(|actor| actor.worker),
-            Placement::Next => None,
+            Placement::Near(upid) if self.is_local(upid) => self.registry.get(upid.id()),
+            Placement::Near(_) | Placement::Next => None,
         };
+        let near = near.map(|actor| actor.worker);
         near.unwrap_or_else(|| self.workers.next_actor())
     }
 
