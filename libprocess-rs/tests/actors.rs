@@ -46,11 +46,83 @@ fn events_queued_before_initialize_are_served_after_it() {
             self.0.add("initialized");
         }
     }
-    let runtime = start(loopback());
+    let runtime = start(RuntimeConfig {
+        workers: 1,
+        ..loopback()
+    });
+    let (parent, _) = record(&runtime, "parent");
     let log = Log::default();
-    let pid = runtime.spawn("late", Late(log.clone())).unwrap();
-    pid.dispatch(|late, _| late.0.add("dispatched"));
+    let late = Late(log.clone());
+    // The only thread is busy with this turn, so that the new actor cannot have begun.
+    parent.dispatch(move |_, ctx| {
+        let pid = ctx.runtime().spawn("late", late).unwrap();
+        pid.dispatch(|late, _| late.0.add("dispatched"));
+        let own = ctx.upid().clone();
+        ctx.runtime().send(&own, pid.upid(), "lost", Bytes::new());
+        assert_eq!(pid.queued().dispatches, 1);
+    });
     log.wait_for(&["initialized", "dispatched"]);
+}
+
+#[test]
+fn actors_of_one_thread_take_turns() {
+    /// After this many turns others have theirs.
+    const TURNS: usize = 256;
+    /// An actor woken from another thread waits for this many rounds of those that wake themselves: tokio looks at its queue for
+    /// other threads then.
+    const ROUNDS: usize = 31;
+    let check = |woken_from_another_thread: bool, most: usize| {
+        let runtime = start(RuntimeConfig {
+            workers: 1,
+            ..loopback()
+        });
+        let (busy, turns) = record(&runtime, "busy");
+        let (other, others_log) = record(&runtime, "other");
+        sync(&other);
+        let seen = turns.clone();
+        let wake = move || {
+            other.dispatch(move |other, _| other.log.add(seen.len().to_string()));
+        };
+        let mut wake_within = Some(wake);
+        let wake_outside = wake_within.take_if(|_| woken_from_another_thread);
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        busy.dispatch(move |_, ctx| {
+            for _ in 0..20 * TURNS * ROUNDS {
+                ctx.pid().dispatch(|busy, _| busy.log.add("turn"));
+            }
+            if let Some(wake) = wake_within {
+                wake();
+            }
+            begun.send(()).unwrap();
+            gone.recv().unwrap();
+        });
+        begins.recv().unwrap();
+        if let Some(wake) = wake_outside {
+            wake();
+        }
+        go.send(()).unwrap();
+        until("the other has its turn", || others_log.len() == 1);
+        let before: usize = others_log.lines()[0].parse().unwrap();
+        assert!(before <= most, "{before}");
+    };
+    check(false, TURNS);
+    check(true, TURNS * (ROUNDS + 1));
+}
+
+#[test]
+fn actors_of_other_threads_are_not_held_up() {
+    let runtime = start(RuntimeConfig {
+        workers: 3,
+        ..loopback()
+    });
+    let (stuck, _) = record(&runtime, "stuck");
+    let (free, _) = record(&runtime, "free");
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    stuck.dispatch(move |_, _| gone.recv().unwrap());
+    sync(&free);
+    go.send(()).unwrap();
+    sync(&stuck);
 }
 
 #[test]
@@ -79,8 +151,13 @@ fn ask_answers_or_says_that_the_actor_has_gone() {
         block_on(pid.ask(|_, ctx| ctx.upid().id().to_owned())).unwrap(),
         "a"
     );
-    pid.terminate();
-    assert!(block_on(runtime.wait(pid.upid())) || !runtime.contains("a"));
+    block_on(async {
+        let mut end = std::pin::pin!(runtime.wait(pid.upid()));
+        assert!(futures::poll!(end.as_mut()).is_pending());
+        pid.terminate();
+        assert!(end.await);
+    });
+    assert!(!runtime.contains("a"));
     assert_eq!(block_on(pid.ask(|_, _| ())), Err(Gone));
     assert!(!block_on(runtime.wait(pid.upid())));
     assert!(!block_on(
@@ -90,9 +167,13 @@ fn ask_answers_or_says_that_the_actor_has_gone() {
 
 #[test]
 fn termination_discards_or_waits_for_what_is_queued() {
-    let check = |inject: bool, expected: &[&str]| {
+    let check = |inject: bool, expected: &[&str], answer: Result<(), Gone>, status: u16| {
         let runtime = start(loopback());
         let (pid, log) = record(&runtime, "a");
+        pid.dispatch(|_, ctx| {
+            let options = RouteOptions::default();
+            ctx.route("/x", options, |_, _, _| Response::ok().into());
+        });
         let (begun, begins) = std::sync::mpsc::channel();
         let (go, gone) = std::sync::mpsc::channel::<()>();
         pid.dispatch(move |_, _| {
@@ -101,6 +182,12 @@ fn termination_discards_or_waits_for_what_is_queued() {
         });
         begins.recv().unwrap();
         pid.dispatch(|recorder, _| recorder.log.add("queued"));
+        let sender = Upid::new("sender", runtime.address());
+        runtime.send(&sender, pid.upid(), "note", Bytes::from("queued"));
+        let asked = pid.ask(|_, _| ());
+        let mut client = Client::connect(runtime.address());
+        client.send("GET /a/x HTTP/1.1\r\nHost: x\r\n\r\n");
+        until("the request is queued", || pid.queued().http_requests == 1);
         match inject {
             true => pid.terminate(),
             false => runtime.terminate_in_turn(pid.upid()),
@@ -110,9 +197,16 @@ fn termination_discards_or_waits_for_what_is_queued() {
         block_on(runtime.wait(pid.upid()));
         assert_eq!(log.lines(), expected);
         assert!(!runtime.contains("a"));
+        assert_eq!(block_on(asked), answer);
+        assert_eq!(client.response().code(), status);
     };
-    check(true, &["finalized"]);
-    check(false, &["queued", "finalized"]);
+    check(true, &["finalized"], Err(Gone), 500);
+    check(
+        false,
+        &["queued", "sender queued", "finalized"],
+        Ok(()),
+        200,
+    );
 }
 
 #[test]
