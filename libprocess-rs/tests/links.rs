@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{DEADLINE, Log, Recorder, block_on, loopback, record, start, sync, until};
-use libprocess::{Clock, Context, Pid, Process, RuntimeConfig, SpawnError, Upid};
+use libprocess::{Clock, Pid, RuntimeConfig, Upid};
 
 fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -262,50 +262,6 @@ fn nothing_is_kept_after_many_links_and_ends() {
     }
     // Other tests of this program open files too.
     until("sockets are closed", || open_files() < before + 100);
-}
-
-#[test]
-fn the_next_actor_of_an_id_keeps_its_own_links() {
-    struct Linker(Upid);
-    impl Process for Linker {
-        fn initialize(&mut self, ctx: &mut Context<Self>) {
-            ctx.link(&self.0);
-        }
-        fn exited(&mut self, _: &Upid, ctx: &mut Context<Self>) {
-            ctx.terminate();
-        }
-    }
-    let runtime = start(RuntimeConfig {
-        workers: 3,
-        ..loopback()
-    });
-    // Others that link all the time make the ends of actors take longer.
-    let (busy, _) = record(&runtime, "busy");
-    let (target, _) = record(&runtime, "target");
-    let to = target.upid().clone();
-    busy.dispatch(move |_, ctx| {
-        ctx.every(Duration::from_millis(1), move |_, ctx| {
-            (0..1000).for_each(|_| ctx.link(&to));
-        });
-    });
-    for _ in 0..1000 {
-        let (linkee, _) = record(&runtime, "linkee");
-        let spawn = || loop {
-            match runtime.spawn("again", Linker(linkee.upid().clone())) {
-                Ok(pid) => return pid,
-                Err(error) => assert_eq!(error, SpawnError::Exists("again".to_owned())),
-            }
-        };
-        let first = spawn();
-        sync(&first);
-        first.terminate();
-        let second = spawn();
-        sync(&second);
-        linkee.terminate();
-        // It ends when it is told.
-        until("the second is told", || !runtime.contains("again"));
-        block_on(runtime.wait(linkee.upid()));
-    }
 }
 
 #[test]

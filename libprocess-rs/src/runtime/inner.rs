@@ -494,3 +494,35 @@ impl Settle for Inner {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Context, Process, Runtime};
+
+    /// Tells of its last turn.
+    struct Ending(mpsc::Sender<()>);
+
+    impl Process for Ending {
+        fn finalize(&mut self, _: &mut Context<Self>) {
+            self.0.send(()).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_id_is_taken_until_the_links_of_its_actor_are_gone() {
+        let runtime = Runtime::start(RuntimeConfig::loopback()).unwrap();
+        let (ending, ends) = mpsc::channel();
+        let pid = runtime.spawn("a", Ending(ending)).unwrap();
+        let links = runtime.inner().links.lock();
+        pid.terminate();
+        ends.recv_timeout(Duration::from_secs(60)).unwrap();
+        for _ in 0..1000 {
+            assert!(runtime.contains("a"));
+            std::thread::yield_now();
+        }
+        drop(links);
+        runtime.shutdown();
+        assert!(!runtime.contains("a"));
+    }
+}
