@@ -237,6 +237,7 @@ impl Requests {
             return self.answer(Answer::ACCEPTED, answers);
         }
         // Holding the connection back makes the sender wait instead of this runtime's memory grow.
+        self.inner.counters.held_back.inc();
         let low = async move {
             wait_for(&*actor.mailbox, |mailbox| !mailbox.is_high()).await;
             Next::Answer(Answer::ACCEPTED)
