@@ -87,6 +87,30 @@ fn connections_have_twins() {
     check(1.0, 2);
 }
 
+#[test]
+fn connections_that_are_open_have_addresses_of_their_own() {
+    let mut sim = Simulation::new(1);
+    sim.network().set_faults(Faults {
+        delay: Duration::ZERO..=Duration::ZERO,
+        ..Faults::default()
+    });
+    let (address, mut port) = listen(&sim);
+    let transport = sim.network().transport(NEAR);
+    // More than there are ports for clients.
+    sim.block_on(async move {
+        let mut connect = async || {
+            let stream = transport.connect(address).await.unwrap();
+            let accepted = poll_fn(|cx| port.poll_accept(cx)).await.unwrap();
+            (stream, accepted.peer().unwrap())
+        };
+        let (_open, first) = connect().await;
+        for _ in 0..=u16::MAX / 2 {
+            assert_ne!(connect().await.1, first);
+        }
+    });
+    assert_eq!(sim.network().connections(), 0);
+}
+
 /// Streams a piece a second to everyone who asks, until that fails.
 struct Ticker {
     streams: Vec<StreamWriter>,
