@@ -163,7 +163,7 @@ fn closing_comes_last_and_what_comes_later_is_given_back() {
             assert_eq!(queue.shut().count(), 0);
             assert!(queue.push(3, 1).is_err());
             assert_eq!(queue.close(END, true).count(), 0);
-            assert_eq!(queue.refill(), 0);
+            assert_eq!(queue.refill(), Size::default());
         });
     };
     check(false);

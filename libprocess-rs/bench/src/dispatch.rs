@@ -28,7 +28,11 @@ const COPIES: [(usize, &str, Option<f64>); 4] = [
     (0, "handed over", None),
     (1, "copied once", None),
     (2, "copied twice, as C++ does", Some(191.0)),
-    (3, "copied thrice, as C++ does if it cannot move it", Some(289.0)),
+    (
+        3,
+        "copied thrice, as C++ does if it cannot move it",
+        Some(289.0),
+    ),
 ];
 
 /// What a dispatched call captures.

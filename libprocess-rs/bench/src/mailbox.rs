@@ -53,7 +53,13 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
     let found = libprocess::fuzzing::take_from_empty_mailbox(looks);
     let elapsed = start.elapsed();
     anyhow::ensure!(found == 0, "{found} items in an empty mailbox");
-    report.rate("mailbox, empty, consumer", looks, elapsed, "operations", None);
+    report.rate(
+        "mailbox, empty, consumer",
+        looks,
+        elapsed,
+        "operations",
+        None,
+    );
     Ok(())
 }
 

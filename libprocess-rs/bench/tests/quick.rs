@@ -5,7 +5,10 @@ use std::process::Command;
 
 /// Each benchmark with one of its rows.
 const ROWS: [(&str, &str); 11] = [
-    ("throughput", "ping-pong throughput, 8 pairs, placed in turn"),
+    (
+        "throughput",
+        "ping-pong throughput, 8 pairs, placed in turn",
+    ),
     ("client-server", "client-server"),
     ("links", "20 actors spawned and ended among 10 links"),
     ("dispatch", "dispatch from outside to one actor, capturing"),

@@ -17,6 +17,7 @@ use crate::http::{
     Body, ByteRange, GZIP_MINIMUM_BODY_BYTES, Headers, Outcome, Preferences, Ranges, Response,
     StreamReader, compressed, content_type, parse_ranges, validators,
 };
+use crate::runtime::Inner;
 
 /// A response ready to be sent.
 pub(super) struct Ready {

@@ -14,8 +14,8 @@ use super::answers::{Answer, Answers};
 use super::ready::Ready;
 use crate::actor::{Envelope, wait_for};
 use crate::http::{
-    BodyError, BodySender, BodyStream, INFLATE_ELSEWHERE_BYTES, Inflate, Preferences, Request, Response, Target, answer, ask, target,
-    target_at_once,
+    BodyError, BodySender, BodyStream, INFLATE_ELSEWHERE_BYTES, Inflate, Preferences, Request,
+    Response, Target, answer, ask, target, target_at_once,
 };
 use crate::runtime::Inner;
 use crate::wire::{
@@ -525,9 +525,7 @@ fn body_channel(inner: &Inner, gzip: bool) -> (BodySender, BodyStream) {
         return (sender, stream);
     }
     let (compressed, pieces) = BodyStream::channel();
-    inner
-        .workers
-        .spawn_here(inflate_stream(pieces, sender));
+    inner.workers.spawn_here(inflate_stream(pieces, sender));
     (compressed, stream)
 }
 
