@@ -108,7 +108,7 @@ pub trait Flags: Sized {
     ///
     /// # Errors
     /// The first problem in order of stage (reading, required flags, validation), then of name. `--help` and
-    /// `--version` come back as errors too, see [`FlagsError::exit`].
+    /// `--version` come back as errors too, see [`load_or_exit`](Self::load_or_exit).
     fn load(
         arguments: impl IntoIterator<Item = String>,
         environment: impl IntoIterator<Item = (String, String)>,

@@ -6,7 +6,7 @@
 //! those of Mesos 1.11; operators' scripts depend on them.
 //!
 //! Objects that others extend implement [`Fields`]: `/slaves` writes the fields of an agent and
-//! then its own. Messages that are shown whole are [`Embedded`]. Arrays and objects of many come from iterators, through [`array`] and [`object`].
+//! then its own. Messages that are shown whole are [`Embedded`]. Arrays and objects of many come from iterators, through [`array()`] and [`object`].
 //! Upstream: `src/common/http.cpp`, `src/master/readonly_handler.cpp`, `src/slave/http.cpp`.
 
 mod cluster;
@@ -79,7 +79,7 @@ where
     Array(iterate)
 }
 
-/// An array that is made from an iterator; see [`array`].
+/// An array that is made from an iterator; see [`array()`].
 #[derive(Clone, Copy, Debug)]
 pub struct Array<F>(F);
 
