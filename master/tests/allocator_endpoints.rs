@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use libprocess::{Clock, Context, Process, RuntimeConfig, Upid};
@@ -338,6 +339,27 @@ async fn all_metrics_are_shown() {
     let kind = kind.kind("allocator/mesos/allocation_runs");
     assert_eq!(kind, Some(libprocess::metrics::MetricKind::Counter));
     assert_eq!(metrics["allocator/mesos/roles/*/shares/dominant"], 1.0);
+}
+
+#[tokio::test]
+async fn promtool_accepts_the_metrics_of_a_master() {
+    let world = World::new(&[]).await;
+    world.advance(Duration::from_secs(1)).await;
+    let (_, media, text) = world.request("GET", "/metrics", "*/*").await;
+    assert_eq!(media, "text/plain; version=0.0.4; charset=utf-8");
+    assert!(text.contains("\nallocator_mesos_allocation_runs_total "));
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is needed: apt-get install prometheus");
+    let mut input = promtool.stdin.take().unwrap();
+    input.write_all(text.as_bytes()).unwrap();
+    drop(input);
+    let output = promtool.wait_with_output().unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaints}\n{text}");
 }
 
 #[tokio::test]

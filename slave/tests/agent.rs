@@ -5,7 +5,9 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use mesos::proto;
 use mesos::proto::TaskState;
@@ -344,6 +346,26 @@ fn endpoints_have_the_keys_of_the_original() {
     ] {
         assert_eq!(metrics[name].as_f64(), Some(expected), "{name}");
     }
+}
+
+#[test]
+fn promtool_accepts_the_metrics_of_an_agent() {
+    let cluster = Cluster::start(&[]);
+    let (status, text) = cluster.get("/metrics");
+    assert_eq!(status, 200);
+    assert!(text.contains("\nslave_registered "), "{text}");
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is needed: apt-get install prometheus");
+    let mut input = promtool.stdin.take().unwrap();
+    input.write_all(text.as_bytes()).unwrap();
+    drop(input);
+    let output = promtool.wait_with_output().unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaints}\n{text}");
 }
 
 #[test]
