@@ -65,8 +65,8 @@ impl Backoff {
 
     /// Sets what part of each pause is random, from 0, none, to 1, all of it. No number is taken as 0.
     pub fn jitter(mut self, jitter: f64) -> Self {
-        // Unlike `clamp` this leaves no NaN.
-        self.jitter = jitter.max(0.0).min(1.0);
+        // `max` takes the other one for what is no number.
+        self.jitter = jitter.clamp(0.0, 1.0).max(0.0);
         self
     }
 
