@@ -271,6 +271,7 @@ fn held_back(count: usize, size: usize, limit: usize) {
         assert_eq!(other.response().code(), 404);
     }
     assert_eq!(received(), limit + ROUND_TRIPS);
+    assert_eq!(metric(&runtime, "libprocess/senders_held_back"), 1.0);
     assert!(!sender.is_finished());
     go.send(()).unwrap();
     until("all have been received", || {

@@ -73,6 +73,8 @@ enum Body {
     Feed {
         decoder: Decoder,
         sender: PollSender<Result<Bytes, BodyError>>,
+        /// Ready when the handler wants no more.
+        unwanted: LocalBoxFuture<'static, ()>,
     },
     /// Nowhere: the request has been answered without it.
     Discard(Decoder),
@@ -338,8 +340,12 @@ impl Requests {
             let (sender, stream) = body_channel(&self.inner, body.gzip);
             request.stream = Some(stream);
             self.ask(request, target, answers);
-            let sender = PollSender::new(sender);
-            Body::Feed { decoder, sender }
+            let receiver = sender.clone();
+            Body::Feed {
+                decoder,
+                sender: PollSender::new(sender),
+                unwanted: async move { receiver.closed().await }.boxed_local(),
+            }
         } else {
             Body::Collect {
                 request,
@@ -408,14 +414,21 @@ impl Requests {
                     self.give_up(answers);
                 }
             },
-            Body::Feed { decoder, sender } => match feed(cx, decoder, sender, buffer, ended) {
-                Ok(Fed::Piece) => {}
-                Ok(Fed::End) => self.taken(),
-                Ok(Fed::Short) => return Step::Short,
-                Ok(Fed::Full) => return Step::Waiting,
-                Ok(Fed::Unwanted) => self.give_up(answers),
-                Err(error) => self.refuse(error.into(), answers),
-            },
+            Body::Feed {
+                decoder,
+                sender,
+                unwanted,
+            } => {
+                let is_wanted = unwanted.poll_unpin(cx).is_pending();
+                match feed(cx, decoder, sender, buffer, is_wanted, ended) {
+                    Ok(Fed::Piece) => {}
+                    Ok(Fed::End) => self.taken(),
+                    Ok(Fed::Short) => return Step::Short,
+                    Ok(Fed::Full) => return Step::Waiting,
+                    Ok(Fed::Unwanted) => self.give_up(answers),
+                    Err(error) => self.refuse(error.into(), answers),
+                }
+            }
         }
         Step::Taken
     }
@@ -496,14 +509,13 @@ fn feed(
     decoder: &mut Decoder,
     sender: &mut PollSender<Result<Bytes, BodyError>>,
     buffer: &mut BytesMut,
+    is_wanted: bool,
     ended: bool,
 ) -> Result<Fed, ReadError> {
-    let is_wanted = match sender.poll_reserve(cx) {
-        Poll::Ready(reserved) => reserved.is_ok(),
-        Poll::Pending => return Ok(Fed::Full),
-    };
-    let piece = decoder.next(buffer, false);
-    let (item, fed) = match piece {
+    if is_wanted && sender.poll_reserve(cx).is_pending() {
+        return Ok(Fed::Full);
+    }
+    let (item, fed) = match decoder.next(buffer, false) {
         Ok(Piece::Partial) if !is_wanted => return Ok(Fed::Unwanted),
         Ok(Piece::Partial) if !ended => return Ok(Fed::Short),
         Ok(Piece::Partial) => (Err(BodyError::cut_off()), Ok(Fed::Unwanted)),

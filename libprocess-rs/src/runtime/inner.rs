@@ -42,7 +42,6 @@ pub(crate) struct Counters {
     pub(crate) oversized: Counter,
     pub(crate) timed_out: Counter,
     pub(crate) refused: Counter,
-    #[allow(dead_code, reason = "counted where connections wait")]
     pub(crate) held_back: Counter,
     pub(crate) panics: Counter,
     pub(crate) tls_failed: Counter,
