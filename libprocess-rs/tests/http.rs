@@ -15,6 +15,8 @@ use libprocess::{
 };
 use parking_lot::Mutex;
 
+const HOST: &str = "Host: x\r\n";
+
 /// An actor with one route of each kind.
 struct Web {
     log: Log,
@@ -154,22 +156,13 @@ fn paths_lead_to_routes() {
     let Fixture { runtime, .. } = web(loopback());
     let mut client = Client::connect(runtime.address());
     let mut check = |target: &str, code: u16, body: &str| {
-        // Without and with a host.
-        for host in ["", "Host: x\r\n"] {
-            let mut hostless = Client::connect(runtime.address());
-            let client = if host.is_empty() {
-                &mut hostless
-            } else {
-                &mut client
-            };
-            client.send(format!("GET {target} HTTP/1.1\r\n{host}\r\n"));
-            let answer = client.response();
-            assert_eq!(
-                (answer.code(), answer.text().as_str()),
-                (code, body),
-                "{target}"
-            );
-        }
+        client.send(format!("GET {target} HTTP/1.1\r\n{HOST}\r\n"));
+        let answer = client.response();
+        assert_eq!(
+            (answer.code(), answer.text().as_str()),
+            (code, body),
+            "{target}"
+        );
     };
     check("/", 200, "root");
     check("/web(1)", 200, "root");
@@ -298,65 +291,59 @@ fn requests_arrive_whole() {
 #[test]
 fn head_has_no_body() {
     let Fixture { runtime, .. } = web(loopback());
-    for host in ["", "Host: x\r\n"] {
-        let mut client = Client::connect(runtime.address());
-        let mut check = |target: &str, code: u16, length: Option<&str>| {
-            client.send(format!("HEAD {target} HTTP/1.1\r\n{host}\r\n"));
-            let answer = client.response_to("HEAD");
-            assert_eq!(answer.code(), code, "{target}");
-            assert_eq!(answer.header("content-length"), length, "{target}");
-        };
-        check("/", 200, Some("4"));
-        check("/nothing", 404, Some("14"));
-        check("/echo?q=%zz", 400, Some("16"));
-        check("/echo/../x", 404, Some("14"));
-        check("/large?size=100000", 200, Some("100000"));
-        // The stream is not waited for, though its writer is never dropped.
-        check("/stream", 200, None);
-        check("/empty", 204, None);
-        client.send(format!("GET / HTTP/1.1\r\n{host}\r\n"));
-        assert_eq!(client.response().text(), "root");
-    }
+    let mut client = Client::connect(runtime.address());
+    let mut check = |target: &str, code: u16, length: Option<&str>| {
+        client.send(format!("HEAD {target} HTTP/1.1\r\n{HOST}\r\n"));
+        let answer = client.response_to("HEAD");
+        assert_eq!(answer.code(), code, "{target}");
+        assert_eq!(answer.header("content-length"), length, "{target}");
+    };
+    check("/", 200, Some("4"));
+    check("/nothing", 404, Some("14"));
+    check("/echo?q=%zz", 400, Some("16"));
+    check("/echo/../x", 404, Some("14"));
+    check("/large?size=100000", 200, Some("100000"));
+    // The stream is not waited for, though its writer is never dropped.
+    check("/stream", 200, None);
+    check("/empty", 204, None);
+    client.send(format!("GET / HTTP/1.1\r\n{HOST}\r\n"));
+    assert_eq!(client.response().text(), "root");
 }
 
 #[test]
 fn no_content_has_no_length() {
     let Fixture { runtime, .. } = web(loopback());
-    for host in ["", "Host: x\r\n"] {
-        let mut client = Client::connect(runtime.address());
-        client.send(format!("GET /empty HTTP/1.1\r\n{host}\r\n"));
-        let answer = client.response();
-        assert_eq!(answer.code(), 204);
-        assert_eq!(answer.header("content-length"), None);
-        assert_eq!(answer.header("transfer-encoding"), None);
-        client.send(format!("GET / HTTP/1.1\r\n{host}\r\n"));
-        assert_eq!(client.response().text(), "root");
-    }
+    let mut client = Client::connect(runtime.address());
+    client.send(format!("GET /empty HTTP/1.1\r\n{HOST}\r\n"));
+    let answer = client.response();
+    assert_eq!(answer.code(), 204);
+    assert_eq!(answer.header("content-length"), None);
+    assert_eq!(answer.header("transfer-encoding"), None);
+    client.send(format!("GET / HTTP/1.1\r\n{HOST}\r\n"));
+    assert_eq!(client.response().text(), "root");
 }
 
 #[test]
 fn gzip_only_if_asked_for_and_worth_it() {
     let Fixture { runtime, .. } = web(loopback());
     let check = |size: usize, accept: &str, compressed: bool| {
-        for host in ["", "Host: x\r\n"] {
-            let mut client = Client::connect(runtime.address());
-            client.send(format!(
-                "GET /large?size={size} HTTP/1.1\r\n{host}{accept}\r\n"
-            ));
-            let answer = client.response();
-            let encoding = answer.header("content-encoding");
-            assert_eq!(encoding, compressed.then_some("gzip"), "{size} {accept}");
-            let vary = (size >= 1024).then_some("Accept-Encoding");
-            assert_eq!(answer.header("vary"), vary, "{size} {accept}");
-            let mut plain = Vec::new();
-            match compressed {
-                true => flate2::read::GzDecoder::new(&answer.body[..])
-                    .read_to_end(&mut plain)
-                    .unwrap(),
-                false => answer.body.as_slice().read_to_end(&mut plain).unwrap(),
-            };
-            assert_eq!(plain.len(), size);
-        }
+        let mut client = Client::connect(runtime.address());
+        client.send(format!(
+            "GET /large?size={size} HTTP/1.1\r\n{HOST}{accept}\r\n"
+        ));
+        let answer = client.response();
+        let encoding = answer.header("content-encoding");
+        assert_eq!(encoding, compressed.then_some("gzip"), "{size} {accept}");
+        let vary = (size >= 1024).then_some("Accept-Encoding");
+        assert_eq!(answer.header("vary"), vary, "{size} {accept}");
+        let mut plain = Vec::new();
+        match compressed {
+            true => flate2::read::GzDecoder::new(&answer.body[..])
+                .read_to_end(&mut plain)
+                .unwrap(),
+            false => answer.body.as_slice().read_to_end(&mut plain).unwrap(),
+        };
+        assert_eq!(plain.len(), size);
     };
     check(1023, "Accept-Encoding: gzip\r\n", false);
     check(1024, "Accept-Encoding: gzip\r\n", true);
@@ -391,17 +378,15 @@ fn connections_persist_as_the_client_wants() {
 #[test]
 fn a_client_that_closes_its_side_after_asking_is_answered() {
     let Fixture { runtime, .. } = web(loopback());
-    for host in ["", "Host: x\r\n"] {
-        let mut client = Client::connect(runtime.address());
-        client.send(format!("GET /later HTTP/1.1\r\n{host}\r\n"));
-        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
-        assert_eq!(client.response().text(), "web(1)");
-        assert_eq!(client.read_to_end(), "");
-    }
+    let mut client = Client::connect(runtime.address());
+    client.send(format!("GET /later HTTP/1.1\r\n{HOST}\r\n"));
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.response().text(), "web(1)");
+    assert_eq!(client.read_to_end(), "");
 }
 
 /// The n-th of many requests, some with a body and some without, and what it is answered.
-fn pipelined(n: usize, host: &str) -> (String, u16, String) {
+fn pipelined(n: usize) -> (String, u16, String) {
     let body = "x".repeat(2000);
     let echo = |method: &str, body: &str| {
         let text = format!("{method} /web(1)/echo /web(1)/echo?q={n} {n} - {body}");
@@ -409,24 +394,24 @@ fn pipelined(n: usize, host: &str) -> (String, u16, String) {
     };
     let (request, (code, answer)) = match n % 5 {
         0 => (
-            format!("GET /echo?q={n} HTTP/1.1\r\n{host}\r\n"),
+            format!("GET /echo?q={n} HTTP/1.1\r\n{HOST}\r\n"),
             echo("GET", ""),
         ),
         1 => (
-            format!("GET /later HTTP/1.1\r\n{host}\r\n"),
+            format!("GET /later HTTP/1.1\r\n{HOST}\r\n"),
             (200, "web(1)".to_owned()),
         ),
         2 => (
-            format!("POST /echo?q={n} HTTP/1.1\r\n{host}Content-Length: 2000\r\n\r\n{body}"),
+            format!("POST /echo?q={n} HTTP/1.1\r\n{HOST}Content-Length: 2000\r\n\r\n{body}"),
             echo("POST", &body),
         ),
         3 => (
-            format!("POST /empty HTTP/1.1\r\n{host}Content-Length: 2000\r\n\r\n{body}"),
+            format!("POST /empty HTTP/1.1\r\n{HOST}Content-Length: 2000\r\n\r\n{body}"),
             (204, String::new()),
         ),
         _ => (
             format!(
-                "POST /echo?q={n} HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n\
+                "POST /echo?q={n} HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n\
                  1\r\nx\r\n7d0;a=b\r\n{body}\r\n0\r\n\r\n"
             ),
             echo("POST", &format!("x{body}")),
@@ -439,28 +424,26 @@ fn pipelined(n: usize, host: &str) -> (String, u16, String) {
 fn pipelined_requests_are_answered_in_order() {
     let Fixture { runtime, .. } = web(loopback());
     const REQUESTS: usize = 3000;
-    for host in ["", "Host: x\r\n"] {
-        for half_close in [false, true] {
-            let mut client = Client::connect(runtime.address());
-            let mut sender = client.stream.try_clone().unwrap();
-            // More than fits into any buffer.
-            let sending = std::thread::spawn(move || {
-                let all: String = (0..REQUESTS).map(|n| pipelined(n, host).0).collect();
-                sender.write_all(all.as_bytes()).unwrap();
-                if half_close {
-                    sender.shutdown(std::net::Shutdown::Write).unwrap();
-                }
-            });
-            for n in 0..REQUESTS {
-                let (_, code, expected) = pipelined(n, host);
-                let answer = client.response();
-                assert_eq!((answer.code(), answer.text()), (code, expected));
-                assert_eq!(answer.header("connection"), None, "request {n}");
-            }
-            sending.join().unwrap();
+    for half_close in [false, true] {
+        let mut client = Client::connect(runtime.address());
+        let mut sender = client.stream.try_clone().unwrap();
+        // More than fits into any buffer.
+        let sending = std::thread::spawn(move || {
+            let all: String = (0..REQUESTS).map(|n| pipelined(n).0).collect();
+            sender.write_all(all.as_bytes()).unwrap();
             if half_close {
-                assert_eq!(client.read_to_end(), "");
+                sender.shutdown(std::net::Shutdown::Write).unwrap();
             }
+        });
+        for n in 0..REQUESTS {
+            let (_, code, expected) = pipelined(n);
+            let answer = client.response();
+            assert_eq!((answer.code(), answer.text()), (code, expected));
+            assert_eq!(answer.header("connection"), None, "request {n}");
+        }
+        sending.join().unwrap();
+        if half_close {
+            assert_eq!(client.read_to_end(), "");
         }
     }
 }
@@ -470,20 +453,18 @@ fn a_streaming_answer_blocks_later_ones_on_its_connection_only() {
     let Fixture {
         runtime, writer, ..
     } = web(loopback());
-    for host in ["", "Host: x\r\n"] {
-        let mut client = Client::connect(runtime.address());
-        client.send(format!(
-            "GET /stream HTTP/1.1\r\n{host}\r\nGET / HTTP/1.1\r\n{host}\r\n"
-        ));
-        client.until("\r\n\r\n");
-        let stream = writer.lock().take().unwrap();
-        assert_eq!(get(&runtime, "/").text(), "root");
-        stream.write("piece").unwrap();
-        assert_eq!(client.chunk().unwrap(), b"piece");
-        drop(stream);
-        assert_eq!(client.chunk(), None);
-        assert_eq!(client.response().text(), "root");
-    }
+    let mut client = Client::connect(runtime.address());
+    client.send(format!(
+        "GET /stream HTTP/1.1\r\n{HOST}\r\nGET / HTTP/1.1\r\n{HOST}\r\n"
+    ));
+    client.until("\r\n\r\n");
+    let stream = writer.lock().take().unwrap();
+    assert_eq!(get(&runtime, "/").text(), "root");
+    stream.write("piece").unwrap();
+    assert_eq!(client.chunk().unwrap(), b"piece");
+    drop(stream);
+    assert_eq!(client.chunk(), None);
+    assert_eq!(client.response().text(), "root");
 }
 
 #[test]
@@ -503,18 +484,16 @@ fn what_cannot_be_read_is_refused() {
     check("nonsense\r\n\r\n", 400);
     check("GET / HTTP/1.1\r\nHost: x\r\n bad\r\n\r\n", 400);
     check(&format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"), 431);
-    for host in ["", "Host: x\r\n"] {
-        check(
-            &format!("POST /echo HTTP/1.1\r\n{host}Content-Length: 5000\r\n\r\n{long}"),
-            413,
-        );
-        check(
-            &format!(
-                "POST /echo HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n1388\r\n{long}\r\n0\r\n\r\n"
-            ),
-            413,
-        );
-    }
+    check(
+        &format!("POST /echo HTTP/1.1\r\n{HOST}Content-Length: 5000\r\n\r\n{long}"),
+        413,
+    );
+    check(
+        &format!(
+            "POST /echo HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n1388\r\n{long}\r\n0\r\n\r\n"
+        ),
+        413,
+    );
     // Also behind a request that was fine.
     let mut client = Client::connect(runtime.address());
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n");
@@ -566,16 +545,14 @@ fn files() {
     write("empty", b"");
     std::fs::create_dir(directory.path().join("dir")).unwrap();
     let check = |target: &str, code: u16, content_type: Option<&str>, body: &[u8]| {
-        for host in ["", "Host: x\r\n"] {
-            let mut client = Client::connect(runtime.address());
-            client.send(format!("GET {target} HTTP/1.1\r\n{host}\r\n"));
-            let answer = client.response();
-            assert_eq!(answer.code(), code, "{target}");
-            assert_eq!(answer.header("content-type"), content_type, "{target}");
-            let length = body.len().to_string();
-            assert_eq!(answer.header("content-length"), Some(length.as_str()));
-            assert!(answer.body == body, "{target}");
-        }
+        let mut client = Client::connect(runtime.address());
+        client.send(format!("GET {target} HTTP/1.1\r\n{HOST}\r\n"));
+        let answer = client.response();
+        assert_eq!(answer.code(), code, "{target}");
+        assert_eq!(answer.header("content-type"), content_type, "{target}");
+        let length = body.len().to_string();
+        assert_eq!(answer.header("content-length"), Some(length.as_str()));
+        assert!(answer.body == body, "{target}");
     };
     let not_found = Some("text/plain; charset=utf-8");
     check(
@@ -597,26 +574,24 @@ fn a_stream_sends_one_chunk_per_write_until_its_writer_goes() {
     let Fixture {
         runtime, writer, ..
     } = web(loopback());
-    for host in ["", "Host: x\r\n"] {
-        let mut client = Client::connect(runtime.address());
-        client.send(format!("GET /stream HTTP/1.1\r\n{host}\r\n"));
-        let head = client.until("\r\n\r\n").to_ascii_lowercase();
-        assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
-        assert!(
-            head.contains("content-type: application/json\r\n"),
-            "{head}"
-        );
-        let stream = writer.lock().take().unwrap();
-        for piece in ["one", "", "two"] {
-            stream.write(piece).unwrap();
-        }
-        assert_eq!(client.chunk().unwrap(), b"one");
-        assert_eq!(client.chunk().unwrap(), b"two");
-        assert!(!stream.is_closed());
-        drop(stream);
-        assert_eq!(client.chunk(), None);
-        assert_eq!(client.get("/").text(), "root");
+    let mut client = Client::connect(runtime.address());
+    client.send(format!("GET /stream HTTP/1.1\r\n{HOST}\r\n"));
+    let head = client.until("\r\n\r\n").to_ascii_lowercase();
+    assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
+    assert!(
+        head.contains("content-type: application/json\r\n"),
+        "{head}"
+    );
+    let stream = writer.lock().take().unwrap();
+    for piece in ["one", "", "two"] {
+        stream.write(piece).unwrap();
     }
+    assert_eq!(client.chunk().unwrap(), b"one");
+    assert_eq!(client.chunk().unwrap(), b"two");
+    assert!(!stream.is_closed());
+    drop(stream);
+    assert_eq!(client.chunk(), None);
+    assert_eq!(client.get("/").text(), "root");
 }
 
 #[test]
@@ -624,9 +599,9 @@ fn the_writer_of_a_stream_learns_that_its_client_has_gone() {
     let Fixture {
         runtime, writer, ..
     } = web(loopback());
-    let check = |host: &str, leave: fn(Client)| {
+    let check = |leave: fn(Client)| {
         let mut client = Client::connect(runtime.address());
-        client.send(format!("GET /stream HTTP/1.1\r\n{host}\r\n"));
+        client.send(format!("GET /stream HTTP/1.1\r\n{HOST}\r\n"));
         client.until("\r\n\r\n");
         let stream = writer.lock().take().unwrap();
         leave(client);
@@ -634,14 +609,12 @@ fn the_writer_of_a_stream_learns_that_its_client_has_gone() {
         assert_eq!(stream.write("x"), Err(WriteError::Closed));
         assert_eq!(block_on(stream.write_waiting("x")), Err(WriteError::Closed));
     };
-    for host in ["", "Host: x\r\n"] {
-        check(host, drop);
-        check(host, |mut client| {
-            client.stream.shutdown(std::net::Shutdown::Write).unwrap();
-            // What was sent breaks off without an end.
-            assert_eq!(client.read_to_end(), "");
-        });
-    }
+    check(drop);
+    check(|mut client| {
+        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // What was sent breaks off without an end.
+        assert_eq!(client.read_to_end(), "");
+    });
 }
 
 #[test]
@@ -649,30 +622,28 @@ fn a_slow_reader_of_a_stream_fills_its_backlog_and_no_more() {
     let Fixture {
         runtime, writer, ..
     } = web(loopback());
-    for host in ["", "Host: x\r\n"] {
-        let mut client = Client::connect(runtime.address());
-        client.send(format!("GET /stream HTTP/1.1\r\n{host}\r\n"));
-        client.until("\r\n\r\n");
-        let stream = writer.lock().take().unwrap();
-        let piece = Bytes::from(vec![b'x'; 64 * 1024]);
-        let mut written = 0;
-        until("the backlog is full", || {
-            stream.write(piece.clone()).is_err()
-        });
-        while stream.write("x").is_ok() {
-            written += 1;
-            assert!(written < 10_000);
-        }
-        assert_eq!(stream.write(piece.clone()), Err(WriteError::Full));
-        // Another client is served in the meantime.
-        assert_eq!(get(&runtime, "/").text(), "root");
-        drop(stream);
-        let mut total = 0;
-        while let Some(chunk) = client.chunk() {
-            total += chunk.len();
-        }
-        assert!(total > 32 * 1024 * 1024);
+    let mut client = Client::connect(runtime.address());
+    client.send(format!("GET /stream HTTP/1.1\r\n{HOST}\r\n"));
+    client.until("\r\n\r\n");
+    let stream = writer.lock().take().unwrap();
+    let piece = Bytes::from(vec![b'x'; 64 * 1024]);
+    let mut written = 0;
+    until("the backlog is full", || {
+        stream.write(piece.clone()).is_err()
+    });
+    while stream.write("x").is_ok() {
+        written += 1;
+        assert!(written < 10_000);
     }
+    assert_eq!(stream.write(piece.clone()), Err(WriteError::Full));
+    // Another client is served in the meantime.
+    assert_eq!(get(&runtime, "/").text(), "root");
+    drop(stream);
+    let mut total = 0;
+    while let Some(chunk) = client.chunk() {
+        total += chunk.len();
+    }
+    assert!(total > 32 * 1024 * 1024);
 }
 
 #[test]
@@ -692,14 +663,12 @@ fn bodies_can_be_taken_as_they_arrive() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(&[b'x'; 100_000]).unwrap();
     let zipped = encoder.finish().unwrap();
-    for host in ["", "Host: x\r\n"] {
-        let mut client = Client::connect(runtime.address());
-        let head = format!("POST /upload HTTP/1.1\r\n{host}Content-Encoding: gzip\r\n");
-        let length = zipped.len();
-        client.send(format!("{head}Content-Length: {length}\r\n\r\n"));
-        client.send(&zipped);
-        assert_eq!(client.response().text(), "100000");
-    }
+    let mut client = Client::connect(runtime.address());
+    let head = format!("POST /upload HTTP/1.1\r\n{HOST}Content-Encoding: gzip\r\n");
+    let length = zipped.len();
+    client.send(format!("{head}Content-Length: {length}\r\n\r\n"));
+    client.send(&zipped);
+    assert_eq!(client.response().text(), "100000");
     let mut client = Client::connect(runtime.address());
     client.send(
         "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 20\r\n\r\n",
@@ -713,17 +682,15 @@ fn bodies_can_be_taken_as_they_arrive() {
 
 #[test]
 fn an_actor_that_ends_answers_500() {
-    for host in ["", "Host: x\r\n"] {
-        let Fixture { runtime, log, .. } = web(loopback());
-        let mut client = Client::connect(runtime.address());
-        client.send(format!("GET /never HTTP/1.1\r\n{host}\r\n"));
-        log.wait_for(&["never"]);
-        runtime.terminate(&libprocess::Upid::new("web(1)", runtime.address()));
-        let answer = client.response();
-        assert_eq!(answer.text(), "500 Internal Server Error.");
-        until("the actor has ended", || !runtime.contains("web(1)"));
-        assert_eq!(get(&runtime, "/").code(), 404);
-    }
+    let Fixture { runtime, log, .. } = web(loopback());
+    let mut client = Client::connect(runtime.address());
+    client.send(format!("GET /never HTTP/1.1\r\n{HOST}\r\n"));
+    log.wait_for(&["never"]);
+    runtime.terminate(&libprocess::Upid::new("web(1)", runtime.address()));
+    let answer = client.response();
+    assert_eq!(answer.text(), "500 Internal Server Error.");
+    until("the actor has ended", || !runtime.contains("web(1)"));
+    assert_eq!(get(&runtime, "/").code(), 404);
 }
 
 #[test]
@@ -744,9 +711,6 @@ fn one_worker_is_enough() {
     assert_eq!(client.response().code(), 202);
     log.wait_for(&["x 1"]);
 }
-
-/// Both kinds of connection.
-const HOSTS: [&str; 2] = ["", "Host: x\r\n"];
 
 /// Keeps the writers of its streams.
 #[derive(Default)]
@@ -782,19 +746,17 @@ impl Process for Keeper {
 #[test]
 fn a_stream_breaks_off_if_its_writer_fails_or_ends_with_its_actor() {
     let check = |target: &str, end: fn(&common::Guard, &libprocess::Pid<Keeper>), rest: &str| {
-        for host in HOSTS {
-            let runtime = start(loopback());
-            let keeper = runtime.spawn("k", Keeper::default()).unwrap();
-            sync(&keeper);
-            let mut client = Client::connect(runtime.address());
-            client.send(format!(
-                "GET {target} HTTP/1.1\r\n{host}Connection: close\r\n\r\n"
-            ));
-            client.until("\r\n\r\n");
-            assert_eq!(client.chunk().unwrap(), b"piece");
-            end(&runtime, &keeper);
-            assert_eq!(client.read_to_end(), rest, "{target}");
-        }
+        let runtime = start(loopback());
+        let keeper = runtime.spawn("k", Keeper::default()).unwrap();
+        sync(&keeper);
+        let mut client = Client::connect(runtime.address());
+        client.send(format!(
+            "GET {target} HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"
+        ));
+        client.until("\r\n\r\n");
+        assert_eq!(client.chunk().unwrap(), b"piece");
+        end(&runtime, &keeper);
+        assert_eq!(client.read_to_end(), rest, "{target}");
     };
     let terminate = |runtime: &common::Guard, keeper: &libprocess::Pid<Keeper>| {
         runtime.terminate(keeper.upid());
@@ -822,44 +784,40 @@ fn a_stream_breaks_off_if_its_writer_fails_or_ends_with_its_actor() {
 
 #[test]
 fn requests_to_an_actor_that_ends_before_their_turn_are_answered_500() {
-    for host in HOSTS {
-        let runtime = start(loopback());
-        let keeper = runtime.spawn("k", Keeper::default()).unwrap();
-        sync(&keeper);
-        let (hold, held) = std::sync::mpsc::channel::<()>();
-        let (began, begun) = std::sync::mpsc::channel();
-        keeper.dispatch(move |_, _| {
-            began.send(()).unwrap();
-            // Ends when the other side is dropped.
-            let _ = held.recv();
-        });
-        begun.recv_timeout(common::DEADLINE).unwrap();
-        let mut client = Client::connect(runtime.address());
-        client.send(format!("GET /k/kept HTTP/1.1\r\n{host}\r\n"));
-        until("the request is queued", || {
-            keeper.queued().http_requests == 1
-        });
-        runtime.terminate(keeper.upid());
-        drop(hold);
-        let answer = client.response();
-        assert_eq!(
-            (answer.code(), answer.text().as_str()),
-            (500, "500 Internal Server Error.")
-        );
-    }
+    let runtime = start(loopback());
+    let keeper = runtime.spawn("k", Keeper::default()).unwrap();
+    sync(&keeper);
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let (began, begun) = std::sync::mpsc::channel();
+    keeper.dispatch(move |_, _| {
+        began.send(()).unwrap();
+        // Ends when the other side is dropped.
+        let _ = held.recv();
+    });
+    begun.recv_timeout(common::DEADLINE).unwrap();
+    let mut client = Client::connect(runtime.address());
+    client.send(format!("GET /k/kept HTTP/1.1\r\n{HOST}\r\n"));
+    until("the request is queued", || {
+        keeper.queued().http_requests == 1
+    });
+    runtime.terminate(keeper.upid());
+    drop(hold);
+    let answer = client.response();
+    assert_eq!(
+        (answer.code(), answer.text().as_str()),
+        (500, "500 Internal Server Error.")
+    );
 }
 
 #[test]
 fn a_handler_that_panics_answers_500() {
-    for host in HOSTS {
-        let runtime = start(loopback());
-        let keeper = runtime.spawn("k", Keeper::default()).unwrap();
-        sync(&keeper);
-        let mut client = Client::connect(runtime.address());
-        client.send(format!("GET /k/panic HTTP/1.1\r\n{host}\r\n"));
-        assert_eq!(client.response().code(), 500);
-        until("the actor has ended", || !runtime.contains("k"));
-        client.send(format!("GET /k/panic HTTP/1.1\r\n{host}\r\n"));
-        assert_eq!(client.response().code(), 404);
-    }
+    let runtime = start(loopback());
+    let keeper = runtime.spawn("k", Keeper::default()).unwrap();
+    sync(&keeper);
+    let mut client = Client::connect(runtime.address());
+    client.send(format!("GET /k/panic HTTP/1.1\r\n{HOST}\r\n"));
+    assert_eq!(client.response().code(), 500);
+    until("the actor has ended", || !runtime.contains("k"));
+    client.send(format!("GET /k/panic HTTP/1.1\r\n{HOST}\r\n"));
+    assert_eq!(client.response().code(), 404);
 }
