@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
-use futures::future::LocalBoxFuture;
+use futures::future::{Fuse, FusedFuture, LocalBoxFuture};
 use http::{Method, StatusCode};
 use tokio_util::sync::PollSender;
 
@@ -74,7 +74,7 @@ enum Body {
         decoder: Decoder,
         sender: PollSender<Result<Bytes, BodyError>>,
         /// Ready when the handler wants no more.
-        unwanted: LocalBoxFuture<'static, ()>,
+        unwanted: Fuse<LocalBoxFuture<'static, ()>>,
     },
     /// Nowhere: the request has been answered without it.
     Discard(Decoder),
@@ -344,7 +344,7 @@ impl Requests {
             Body::Feed {
                 decoder,
                 sender: PollSender::new(sender),
-                unwanted: async move { receiver.closed().await }.boxed_local(),
+                unwanted: async move { receiver.closed().await }.boxed_local().fuse(),
             }
         } else {
             Body::Collect {
@@ -419,7 +419,7 @@ impl Requests {
                 sender,
                 unwanted,
             } => {
-                let is_wanted = unwanted.poll_unpin(cx).is_pending();
+                let is_wanted = !unwanted.is_terminated() && unwanted.poll_unpin(cx).is_pending();
                 match feed(cx, decoder, sender, buffer, is_wanted, ended) {
                     Ok(Fed::Piece) => {}
                     Ok(Fed::End) => self.taken(),
