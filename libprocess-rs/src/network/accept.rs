@@ -52,7 +52,7 @@ async fn accept(
         };
         let Some(slot) = Slot::take(&inner) else {
             inner.counters.refused.inc();
-            tracing::warn!("Refused a connection: {} are open", inner.max_connections);
+            tracing::debug!("Refused a connection: {} are open", inner.max_connections);
             continue;
         };
         if let Some(worker) = workers.get(inner.workers.next_connection()) {

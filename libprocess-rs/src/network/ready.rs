@@ -60,12 +60,8 @@ impl Ready {
     /// Opens the file of a response that has one, and does what the client asked for: compression, under conditions, in parts.
     pub(super) async fn new(inner: &Inner, response: Response, preferences: &Preferences) -> Self {
         let response = compressed(inner, preferences.gzip, response).await;
-        let Response {
-            status,
-            headers,
-            body,
-        } = response;
-        let body = match body {
+        let (status, headers) = (response.status, response.headers);
+        let body = match response.body {
             Body::Bytes(bytes) => Payload::Bytes(bytes),
             Body::Stream(reader) => Payload::Stream(reader),
             Body::File(path) => {
@@ -86,25 +82,14 @@ impl Ready {
         response: Response,
         preferences: &Preferences,
     ) -> Result<Self, Box<Response>> {
-        let Response {
-            status,
-            headers,
-            body,
-        } = response;
-        let body = match body {
+        let body = match response.body {
             Body::Bytes(bytes) if bytes.len() < GZIP_MINIMUM_BODY_BYTES => Payload::Bytes(bytes),
             Body::Stream(reader) => Payload::Stream(reader),
-            body => {
-                return Err(Box::new(Response {
-                    status,
-                    headers,
-                    body,
-                }));
-            }
+            body => return Err(Box::new(Response { body, ..response })),
         };
         let ready = Self {
-            status,
-            headers,
+            status: response.status,
+            headers: response.headers,
             body,
         };
         Ok(ready.shaped(preferences))
