@@ -380,6 +380,24 @@ fn a_handler_gets_a_body_as_it_arrives() {
 }
 
 #[test]
+fn the_last_body_of_a_connection_arrives_whole() {
+    let (runtime, log) = web(loopback());
+    let mut client = Client::connect(runtime.address());
+    client.send(
+        "POST /a/upload HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1",
+    );
+    for n in 0..200 {
+        client.send(format!("\r\nx\r\n{}", if n < 199 { 1 } else { 0 }));
+    }
+    client.send("\r\n\r\n");
+    assert_eq!(client.response().header("connection"), Some("close"));
+    assert_eq!(client.read_to_end(), "");
+    let mut expected = vec!["x"; 200];
+    expected.push("end");
+    assert_eq!(log.lines(), expected);
+}
+
+#[test]
 fn a_handler_learns_that_a_body_has_broken_off() {
     let check = |rest: &str, gzip: bool, error: &str| {
         let (runtime, log) = web(loopback());

@@ -121,7 +121,7 @@ impl Connection {
         read: bool,
         wrote: bool,
     ) -> io::Result<Poll<()>> {
-        let is_stuck = match self.output.is_empty() {
+        let is_stuck = match self.output.is_empty() && !self.unflushed {
             true => self.ended && !self.answers.is_empty(),
             // The backlog of a stream has a bound of its own.
             false => !self.answers.are_streaming(),
@@ -164,18 +164,18 @@ impl Connection {
         }
         if self.unflushed {
             self.unflushed = Pin::new(&mut self.stream).poll_flush(cx)?.is_pending();
+            wrote |= !self.unflushed;
         }
         Ok(wrote)
     }
 
     /// Reads once; true if that gave bytes, or the end.
     fn read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let buffer = self.requests.buffer();
-        if self.answers.are_closing() {
+        if self.requests.are_done() {
             // Nobody looks at it, but that the client has gone is to be noticed.
-            buffer.clear();
+            self.requests.buffer().clear();
         }
-        let is_ahead = buffer.len() >= MAX_AHEAD_BYTES;
+        let is_ahead = self.requests.buffer().len() >= MAX_AHEAD_BYTES;
         if self.ended || is_ahead && !self.requests.want_more(&self.answers) {
             return Ok(false);
         }

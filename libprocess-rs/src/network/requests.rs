@@ -144,6 +144,10 @@ impl Requests {
         answers: &mut Answers,
         ended: bool,
     ) -> bool {
+        if answers.are_closing() && !self.last {
+            // A handler has had the connection closed.
+            self.phase = Phase::Done;
+        }
         let mut progress = false;
         loop {
             match self.step(cx, answers, ended) {
