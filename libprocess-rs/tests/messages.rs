@@ -172,7 +172,7 @@ impl Process for Counting {
     }
 }
 
-/// actix-http would lose most of these; see `shared/performance.md`.
+/// More messages than any buffer on the way holds.
 fn pipelined(count: usize, read_answers: bool) {
     let runtime = start(loopback());
     let counting = Counting { next: 0, wrong: 0 };

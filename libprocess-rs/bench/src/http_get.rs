@@ -1,4 +1,4 @@
-//! Small GETs through the shared port, beside actix-web alone with the same handler in the same run.
+//! Small GETs through our port, beside actix-web alone with the same handler in the same run.
 
 use std::net::SocketAddr;
 use std::thread;
